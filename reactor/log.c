@@ -1,0 +1,121 @@
+#include "reactor/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "reactor/utf8.h"
+
+static const char *const level_names[LOG_LEVEL_MAX] = {
+    [LOG_LEVEL_TRACE] = "trace", [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_ERROR] = "error",
+};
+
+static enum log_level lowest = LOG_LEVEL_TRACE;
+
+struct record {
+    char bytes[LOG_RECORD_MAX];
+    size_t n;
+};
+
+/* Room that is always kept for the closing quote, brace and newline. */
+#define RECORD_TAIL 8
+
+static void put(struct record *record, const char *bytes, size_t n)
+{
+    if (n <= sizeof(record->bytes) - RECORD_TAIL - record->n) {
+        memcpy(record->bytes + record->n, bytes, n);
+        record->n += n;
+    }
+}
+
+static void put_text(struct record *record, const char *text)
+{
+    put(record, text, strlen(text));
+}
+
+static void put_escaped_byte(struct record *record, unsigned char c)
+{
+    char escape[8];
+
+    if (c == '"' || c == '\\')
+        put(record, (char[]){ '\\', (char)c }, 2);
+    else if (c == '\n')
+        put_text(record, "\\n");
+    else if (c < 0x20 || c == 0x7f) {
+        (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
+        put_text(record, escape);
+    } else
+        put(record, (char[]){ (char)c }, 1);
+}
+
+static void put_string(struct record *record, const char *text)
+{
+    size_t left = strlen(text);
+
+    put_text(record, "\"");
+    while (left > 0) {
+        size_t length = utf8_sequence(text, left);
+        if (length == 1)
+            put_escaped_byte(record, (unsigned char)*text);
+        else if (length > 1)
+            put(record, text, length);
+        else
+            put_text(record, "\xef\xbf\xbd");
+        length += length == 0;
+        text += length;
+        left -= length;
+    }
+    memcpy(record->bytes + record->n++, "\"", 1);
+}
+
+static void put_timestamp(struct record *record)
+{
+    struct timespec now;
+    struct tm tm;
+    char date[32], text[64];
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)gmtime_r(&now.tv_sec, &tm);
+    (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)snprintf(text, sizeof(text), "%s.%06ldZ", date, now.tv_nsec / 1000);
+    put_string(record, text);
+}
+
+void log_set_level(enum log_level level)
+{
+    lowest = level;
+}
+
+void log_write(enum log_level level, const char *task, const char *format, ...)
+{
+    static struct record record;
+    static char message[LOG_RECORD_MAX];
+    va_list args;
+
+    if (level < lowest)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+
+    record.n = 0;
+    put_text(&record, "{\"@level\":");
+    put_string(&record, level_names[level]);
+    put_text(&record, ",\"@timestamp\":");
+    put_timestamp(&record);
+    if (task != NULL) {
+        put_text(&record, ",\"task_id\":");
+        put_string(&record, task);
+    }
+    put_text(&record, ",\"@message\":");
+    put_string(&record, message);
+    memcpy(record.bytes + record.n, "}\n", 2);
+    record.n += 2;
+
+    /* A reader that is gone or slow must not stop the loop; there is nobody to tell. */
+    ssize_t written = write(STDERR_FILENO, record.bytes, record.n);
+    (void)written;
+}
