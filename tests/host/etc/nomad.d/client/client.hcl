@@ -1,0 +1,21 @@
+# The client of the test host: together with examples/agent.hcl, which is read first.
+name                 = "testhost"
+data_dir             = "/var/lib/nomad"
+bind_addr            = "127.0.0.1"
+log_level            = "DEBUG"
+disable_update_check = true
+leave_on_terminate   = false
+
+ports {
+  http = 5646
+}
+
+client {
+  enabled           = true
+  servers           = ["127.0.0.1:4647"]
+  network_interface = "lo"
+  options = {
+    # These ask the network, and the host has none.
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,consul,vault"
+  }
+}

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# Shared by the scripts in this folder, which make and run the test host: a throwaway systemd host
+# in Linux namespaces, from Debian packages, for machines whose own PID 1 may be anything.
+#
+#   tests/host/boot NAME            boot one (about a second when the caches are warm)
+#   tests/host/run NAME COMMAND...  run a command in it, as a unit of the host
+#   tests/host/shell NAME           a root shell in it, for people
+#   tests/host/agent NAME           start Nomad in it and wait until the node is ready
+#   tests/host/stop NAME            end it, leave nothing
+#
+# Everything kept lies in $NSPAWN_CACHE, keyed by the content that it was made from: a changed
+# package list or go.sum makes a new one, and a half-made one is never taken for whole.
+
+set -euo pipefail
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# Scripts and tests read what tools print.
+export LC_ALL=C.UTF-8 NOMAD_CLI_SHOW_HINTS=0
+
+HOST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SRC_DIR=$(cd "$HOST_DIR/../.." && pwd)
+CACHE_DIR=${NSPAWN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nomad-driver-nspawn}
+RUN_DIR=$CACHE_DIR/hosts
+
+say() { printf '%s\n' "==> $*" >&2; }
+die() { printf '%s\n' "$0: $*" >&2; exit 1; }
+
+need_root() {
+    [ "$(id -u)" = 0 ] || die "the test host needs root (namespaces, mounts, cgroups); run it with sudo"
+}
+
+# key_of WORD FILE...: a short name for what is made from these files
+key_of() {
+    local word=$1
+    shift
+    echo "$word-$(cat -- "$@" | sha256sum | cut -c1-16)"
+}
+
+# drop_others WORD KEY: older results of the same kind, unless somebody still uses them
+drop_others() {
+    local old
+    for old in "$CACHE_DIR/$1"-*; do
+        [ -e "$old" ] && [ "$old" != "$CACHE_DIR/$2" ] && [ "${old%.lock}" = "$old" ] || continue
+        if flock --nonblock --exclusive "$old.lock" true; then
+            rm -rf --one-file-system "$old" "$old.lock"
+        fi
+    done
+}
+
+# make_once KEY FUNCTION: prints the path of $CACHE_DIR/KEY after FUNCTION TARGET has made it there.
+# A second caller waits for the first. What is not whole has another name (.part).
+make_once() {
+    local path=$CACHE_DIR/$1 make=$2
+    mkdir -p "$CACHE_DIR"
+    if [ ! -e "$path" ]; then
+        (
+            flock --exclusive 9
+            if [ ! -e "$path" ]; then
+                rm -rf --one-file-system "$path.part"
+                # Not with && or if: they would switch off set -e inside the function.
+                "$make" "$path.part" >&2 9>&-
+                mv -T "$path.part" "$path"
+            fi
+        ) 9> "$path.lock" || die "could not make $path, see above"
+        drop_others "${1%-*}" "$1"
+    fi
+    echo "$path"
+}
+
+# The cgroup v2 mount; a hybrid machine has it somewhere below /sys/fs/cgroup.
+cgroup2_dir() {
+    local dir
+    dir=$(findmnt --types cgroup2 --noheadings --output TARGET | head -n1)
+    [ -n "$dir" ] || die "no cgroup v2 mount on this machine; mount -t cgroup2 cgroup2 DIR first"
+    echo "$dir"
+}
+
+host_cgroup() { echo "$(cgroup2_dir)/nspawn-host-$1"; }
+
+# host_pid1 NAME: the host's PID 1 as seen from outside; fails when the host does not run
+host_pid1() {
+    local outer pid
+    outer=$(cat "$RUN_DIR/$1/outer.pid" 2> /dev/null) || return 1
+    [ "$(readlink "/proc/$outer/exe" 2> /dev/null)" = "$(readlink -f "$(command -v unshare)")" ] ||
+        return 1
+    read -r pid < "/proc/$outer/task/$outer/children" || [ -n "$pid" ] || return 1
+    echo "$pid"
+}
+
+# start_time PID: with the number it tells a process from a later one of the same number
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
+
+check_name() {
+    [[ ${1-} =~ ^[a-z][a-z0-9-]{0,30}$ ]] ||
+        die "'${1-}' is no host name: expected a letter, then letters, digits and dashes"
+}
