@@ -71,9 +71,17 @@ $(GEN)/google/protobuf/%.pb-c.c $(GEN)/google/protobuf/%.pb-c.h: /usr/include/go
 	@mkdir -p $(GEN)
 	protoc-c -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
 
-$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto
-	@mkdir -p $(GEN)
-	protoc-c -Iproto -I/usr/include --c_out=$(GEN) $*.proto
+# protoc-c's own service code is not used, and cannot be generated for a service with a method called
+# Init: nomad__driver__init would be defined twice. So the Driver service is left out of what it reads.
+STRIPPED  := $(PROTOS:%=$(GEN)/%)
+.SECONDARY: $(STRIPPED) $(GEN_C) $(GEN_H)
+
+$(GEN)/proto/%.proto: proto/%.proto
+	@mkdir -p $(@D)
+	sed '/^service Driver /,/^}/d' $< > $@
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: $(GEN)/proto/%.proto | $(STRIPPED)
+	protoc-c -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
 
 $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	@mkdir -p $(@D)
