@@ -1,0 +1,52 @@
+/* The command line of systemd-nspawn for a task. Pure: values in, strings out.
+ * The environment is never part of it (see nspawn_settings): argv can be read by everybody. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "reactor/strv.h"
+#include "tasks/nspawn_options.h"
+
+/* How the owners of what is bound look from inside a user namespace. */
+enum nspawn_bind_map {
+    NSPAWN_BIND_MAP_NONE,      /* as numbers of the host: nobody, except for world-accessible files */
+    NSPAWN_BIND_MAP_IDMAP,     /* the same numbers inside; needs a file system that can be ID-mapped */
+    NSPAWN_BIND_MAP_ROOTIDMAP, /* the owner of the source is root inside */
+    NSPAWN_BIND_MAP_MAX
+};
+
+struct nspawn_bind {
+    char *source; /* absolute; any bytes but NUL */
+    char *target; /* absolute path inside */
+    bool read_only;
+    enum nspawn_bind_map map; /* not NONE only together with a user namespace */
+};
+
+struct nspawn_binds {
+    struct nspawn_bind *items;
+    size_t n_items;
+};
+
+/* Copies the paths. */
+void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
+                      bool read_only, enum nspawn_bind_map map);
+void nspawn_binds_done(struct nspawn_binds *binds);
+
+/* What the driver decided, beside what the job said. Everything is borrowed. */
+struct nspawn_run {
+    const char *machine;
+    const char *image;    /* the resolved directory, absolute */
+    const char *task_dir; /* absolute; what relative host paths of `bind` are relative to */
+    /* NULL: no user namespace; else the value of --private-users: "pick", "524288:65536". */
+    const char *private_users;
+    const char *private_users_ownership; /* "auto", "map", "chown", "off"; NULL: "auto" */
+    struct nspawn_binds binds;           /* Nomad's own; they come before those of the job */
+    bool no_veth; /* the network is Nomad's: `network_veth` is switched off */
+};
+
+/* `config` has passed nspawn_check. Appends to `argv`, which begins with NSPAWN_ARGV_PROGRAM. */
+void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *run,
+                 struct strv *argv);
+
+#define NSPAWN_ARGV_PROGRAM "/usr/bin/systemd-nspawn"

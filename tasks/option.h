@@ -1,0 +1,92 @@
+/* One row describes one option of a job's or the agent's configuration. From it come the schema
+ * that Nomad gets (rpc/convert), the decoding (option_decode), the argument for systemd-nspawn
+ * (nspawn_argv) and the README's reference (tests/lint/option_reference): none of them is ever
+ * written by hand.
+ *
+ * A table is an array of rows that ends with an empty one; it describes one C struct, whose fields
+ * have the names of the options. The row macros check the field's type at compile time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "reactor/strv.h"
+
+/* A bool of which it is known whether the author wrote it. Options that exclude each other are of
+ * this type and have no schema default: otherwise what the author wrote could not be told from it. */
+enum tristate { TRISTATE_UNSET, TRISTATE_NO, TRISTATE_YES, TRISTATE_MAX };
+
+enum option_type {
+    OPTION_TYPE_BOOL,        /* bool; `schema_default` is required */
+    OPTION_TYPE_TRISTATE,    /* enum tristate */
+    OPTION_TYPE_STRING,      /* char *, NULL: unset */
+    OPTION_TYPE_STRING_LIST, /* struct strv */
+    OPTION_TYPE_STRING_MAP,  /* struct pairs; a HCL block or map, which arrives as a list of maps */
+    OPTION_TYPE_NUMBER_MAP,  /* struct pairs with integers as decimal text */
+    OPTION_TYPE_BLOCK,       /* pointer to a struct that `nested` describes, NULL: no such block */
+    OPTION_TYPE_MAX
+};
+
+struct option {
+    const char *key; /* NULL ends a table */
+    enum option_type type;
+    size_t offset; /* of the field in the struct that the table describes */
+    bool required;
+    const char *schema_default; /* HCL literal, as the schema says it ("true", "\"tar\""); NULL: none */
+    const char *fallback; /* what we take when it is unset, as text for the reference; NULL: nothing */
+    /* For nspawn: "--boot" for a true bool, "--user=%s" for a string or a list (joined with commas).
+     * NULL: the option acts in another way. */
+    const char *argument;
+    /* Not NULL: not built yet. Using the option with anything but its `fallback` is refused by name,
+     * with this as the remedy. */
+    const char *missing;
+    const char *const *choices; /* NULL-terminated list of the values allowed; NULL: any */
+    bool multiline; /* newlines and tabs are allowed in it; other control characters never are */
+    const char *help; /* one line of Markdown for the reference */
+    const struct option *nested; /* OPTION_TYPE_BLOCK only: the table of the block's struct */
+    size_t nested_size;          /* OPTION_TYPE_BLOCK only: sizeof of that struct */
+};
+
+/* The type as hclspec's Attr.type says it: "bool", "string", "list(string)", "list(map(string))",
+ * "list(map(number))". NULL for a block, whose schema is made of its nested rows. */
+const char *option_hcl_type(const struct option *option);
+/* NULL when there is no such key. */
+const struct option *option_find(const struct option *options, const char *key, size_t n_bytes);
+
+/* The field of `base`, a struct that the option's table describes; the type must be the option's. */
+bool *option_bool(const struct option *option, void *base);
+enum tristate *option_tristate(const struct option *option, void *base);
+char **option_string(const struct option *option, void *base);
+struct strv *option_string_list(const struct option *option, void *base);
+struct pairs *option_map(const struct option *option, void *base);
+void **option_block(const struct option *option, void *base);
+
+/* Whether the field holds anything but its zero value (for a bool: but its schema default). */
+bool option_is_set(const struct option *option, const void *base);
+
+/* Fills a zero-filled struct with the schema's defaults. */
+void options_init(const struct option *options, void *base);
+/* Frees what the fields own; the struct is zero-filled afterwards as far as the table reaches. */
+void options_done(const struct option *options, void *base);
+
+/* --- rows -------------------------------------------------------------------------------------- */
+
+/* offsetof, and a compile error when the field is not of the type. */
+#define OPTION_FIELD(struct_, field, type_)                                                     \
+    (offsetof(struct_, field) +                                                                 \
+     0 * sizeof(char[__builtin_types_compatible_p(__typeof__(((struct_ *)NULL)->field), type_)  \
+                             ? 1                                                                \
+                             : -1]))
+
+#define OPTION_ROW(type_, struct_, field, c_type) \
+    .key = #field, .type = (type_), .offset = OPTION_FIELD(struct_, field, c_type)
+
+#define OPTION_BOOL(s, field)        OPTION_ROW(OPTION_TYPE_BOOL, s, field, bool)
+#define OPTION_TRISTATE(s, field)    OPTION_ROW(OPTION_TYPE_TRISTATE, s, field, enum tristate)
+#define OPTION_STRING(s, field)      OPTION_ROW(OPTION_TYPE_STRING, s, field, char *)
+#define OPTION_STRING_LIST(s, field) OPTION_ROW(OPTION_TYPE_STRING_LIST, s, field, struct strv)
+#define OPTION_STRING_MAP(s, field)  OPTION_ROW(OPTION_TYPE_STRING_MAP, s, field, struct pairs)
+#define OPTION_NUMBER_MAP(s, field)  OPTION_ROW(OPTION_TYPE_NUMBER_MAP, s, field, struct pairs)
+#define OPTION_BLOCK(s, field, block, table)                           \
+    OPTION_ROW(OPTION_TYPE_BLOCK, s, field, block *), .nested = (table), \
+            .nested_size = sizeof(block)
