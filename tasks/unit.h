@@ -1,0 +1,51 @@
+/* Calls to systemd (org.freedesktop.systemd1) and its signals about one unit.
+ *
+ * An op survives the loss of the bus: it is sent again when the bus is back, and what was done
+ * meanwhile counts. Exactly one of `done` or unit_op_free ends it; `done` is never called from
+ * inside the function that makes the op. */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "reactor/bus.h"
+#include "reactor/fail.h"
+#include "reactor/strv.h"
+
+struct units; /* what all ops share: subscription and JobRemoved; owner: driver */
+
+struct units *units_new(struct bus *bus);
+struct units *units_free(struct units *units);
+struct bus *units_bus(const struct units *units);
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+struct unit_op;
+typedef void (*unit_done_fn)(const struct fail *fail, void *data); /* NULL: success */
+
+/* A transient service, as nspawn-facts section 1 found to be right for containers. */
+struct unit_service {
+    const char *name, *description, *slice;
+    const struct strv *argv;        /* argv[0] is the path */
+    const struct strv *environment; /* of the program itself; "KEY=value"; NULL: none */
+    int stdout_fd, stderr_fd;       /* borrowed; negative: the unit's default */
+    bool oneshot;                   /* Type=oneshot, else simple */
+    bool delegate;                  /* with OOMPolicy=continue, KillMode=mixed */
+    uint64_t stop_usec;             /* TimeoutStopUSec; 0: systemd's default */
+    /* 0: not set */
+    uint64_t memory_max_bytes, memory_high_bytes, memory_low_bytes, cpu_weight;
+    const char *allowed_cpus; /* "0,2-3"; NULL or "": any */
+};
+
+/* Done when the start job is done: a simple service's program has been executed, a oneshot's has
+ * ended well. -EEXIST: a unit of this name is loaded. */
+struct unit_op *unit_start(struct units *units, const struct unit_service *service,
+                           unit_done_fn done, void *data);
+/* Stop, wait for the job, forget a failure. A unit that is not loaded is stopped. */
+struct unit_op *unit_stop(struct units *units, const char *name, unit_done_fn done, void *data);
+/* `whom`: "main" or "all". A unit that is not loaded: done. */
+struct unit_op *unit_kill(struct units *units, const char *name, const char *whom, int signal,
+                          unit_done_fn done, void *data);
+struct unit_op *unit_op_free(struct unit_op *op);
