@@ -1,0 +1,58 @@
+#include "tasks/signal_name.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* At most two digits are a signal; what is longer is none. */
+static bool parse_number(const char *text, int *ret)
+{
+    size_t n = strlen(text);
+
+    if (n == 0 || n > 2 || strspn(text, "0123456789") != n)
+        return false;
+    *ret = (int)strtol(text, NULL, 10);
+    return true;
+}
+
+static int parse_realtime(const char *name)
+{
+    int offset = 0;
+
+    if (strncasecmp(name, "RTMIN", 5) == 0) {
+        if (name[5] == '\0' || (name[5] == '+' && parse_number(name + 6, &offset)))
+            return SIGRTMIN + offset;
+    } else if (strncasecmp(name, "RTMAX", 5) == 0) {
+        if (name[5] == '\0' || (name[5] == '-' && parse_number(name + 6, &offset)))
+            return SIGRTMAX - offset;
+    }
+    return -EINVAL;
+}
+
+static int parse_name(const char *name)
+{
+    for (int signal = 1; signal < SIGRTMIN; signal++) {
+        const char *abbreviation = sigabbrev_np(signal);
+        if (abbreviation != NULL && strcasecmp(abbreviation, name) == 0)
+            return signal;
+    }
+    return parse_realtime(name);
+}
+
+int signal_name_parse(const char *name, struct fail *reterr)
+{
+    int signal;
+
+    if (!parse_number(name, &signal))
+        signal = parse_name(strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name);
+    if (signal < 1 || signal > SIGRTMAX)
+        return fail_set(reterr, -EINVAL,
+                        "signal '%s': expected a name like SIGTERM, SIGUSR1 or SIGRTMIN+3, or a "
+                        "number from 1 to %d",
+                        name, SIGRTMAX);
+    return signal;
+}

@@ -1,0 +1,7 @@
+/* Signals as jobs name them: "SIGTERM", "TERM", "15", "SIGRTMIN+3", any case. Pure. */
+#pragma once
+
+#include "reactor/fail.h"
+
+/* The number, or -EINVAL with a sentence that names what is accepted. */
+int signal_name_parse(const char *name, struct fail *reterr);
