@@ -13,9 +13,9 @@
 #define STATS_INTERVAL_USEC_MAX (24ULL * 3600 * 1000000)
 
 /* `cgroup_path` as by cgroup_path(): best the task's slice. `core_mhz`: MHz of a core, 0 when not
- * known (then there are no ticks). The first sample comes at once from the loop; its percentages
- * are those since the cgroup was made, later ones those since the sample before. What the host does
- * not measure (a controller is missing) is not claimed. When the cgroup is gone there are no more
+ * known (then there are no ticks). The first sample comes at once from the loop and claims no
+ * percentages and ticks, which are those since the sample before. What the host does not measure (a
+ * controller is missing) is not claimed either. When the cgroup is gone there are no more
  * samples; the stream stays until it is freed, which `sample` may do.
  * -ENOENT: no such cgroup. */
 int stats_open(sd_event *event, const char *cgroup_path, double core_mhz, uint64_t interval_usec,
