@@ -26,11 +26,18 @@ int fifo_open_source(int dir_fd, const char *path, struct fail *reterr);
  * file, at its end. -ENOENT: not there. -EINVAL: of another kind; symbolic links are -ELOOP. */
 int fifo_open_target(const char *path, struct fail *reterr);
 
+/* What stands for `path`: /dev/null for NULL and "", itself otherwise. */
+const char *fifo_target_path(const char *path);
+
 /* Whether a FIFO's write end has a reader; true for what is no FIFO. */
 bool fifo_has_reader(int fd);
 /* Whether `path` leads to what `fd` has open. */
 bool fifo_is_at(int fd, const char *path);
+/* A non-blocking read end of the FIFO that `fd` has open, also when it has no name any more. */
+int fifo_reopen_read(int fd);
 /* Bytes written and not yet read; 0 for what is no FIFO. */
 uint64_t fifo_unread(int fd);
-/* Makes a pipe as large as the system allows; a refusal is ignored, the pipe works as it is. */
+/* Makes a pipe as large as the system allows, at most FIFO_BYTES_MAX; a refusal is ignored, the pipe
+ * works as it is. The kernel keeps 40 bytes for each of its pages from then on. */
+#define FIFO_BYTES_MAX 1048576
 void fifo_enlarge(int fd);

@@ -51,8 +51,7 @@ struct pump_args {
     void *data; /* of on_replaced */
 };
 
-/* -ENOENT: no source, or no directory in which a target could appear. -EINVAL: source or target are
- * of another kind. Starts to move at once. */
+/* -ENOENT: no source. -EINVAL, -ELOOP: source or target are of another kind. Starts to move at once. */
 int pump_new(sd_event *event, const struct pump_args *args, struct pump **ret, struct fail *reterr);
 /* What has not been moved stays in our FIFO. A finish that waits is cancelled: `done` is not called.
  * Takes NULL; returns NULL. */
