@@ -1,0 +1,98 @@
+#include <errno.h>
+
+#include "driver.pb-c.h"
+#include "rpc/convert_schema.h"
+#include "rpc/service_driver.h"
+#include "tasks/nspawn_options.h"
+
+/* --- what the driver is ---------------------------------------------------------------------- */
+
+/* Hosts from Nomad 2.0.4 on say both; tasks have to do with neither. */
+static void driver_init(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    const Nomad__InitResponse answer = NOMAD__INIT_RESPONSE__INIT;
+
+    (void)request;
+    (void)context;
+    call_reply(call, &answer.base);
+}
+
+static void driver_shutdown(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    const Nomad__ShutdownResponse answer = NOMAD__SHUTDOWN_RESPONSE__INIT;
+
+    (void)request;
+    (void)context;
+    call_reply(call, &answer.base);
+}
+
+static void driver_task_config_schema(struct call *call, const ProtobufCMessage *request,
+                                      void *context)
+{
+    Nomad__TaskConfigSchemaResponse answer = NOMAD__TASK_CONFIG_SCHEMA_RESPONSE__INIT;
+
+    (void)request;
+    (void)context;
+    answer.spec = convert_schema(nspawn_options);
+    call_reply(call, &answer.base);
+    hcl__spec__free_unpacked(answer.spec, NULL);
+}
+
+static void driver_capabilities(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    Nomad__CapabilitiesResponse answer = NOMAD__CAPABILITIES_RESPONSE__INIT;
+    Nomad__DriverCapabilities capabilities = NOMAD__DRIVER_CAPABILITIES__INIT;
+    Nomad__NetworkIsolationSpec__NetworkIsolationMode modes[] = {
+        NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__HOST,
+    };
+
+    (void)request;
+    (void)context;
+    capabilities.send_signals = true;
+    capabilities.fs_isolation = NOMAD__DRIVER_CAPABILITIES__FSISOLATION__IMAGE;
+    capabilities.mount_configs = NOMAD__DRIVER_CAPABILITIES__MOUNT_CONFIGS__ANY_MOUNTS;
+    capabilities.n_network_isolation_modes = 1;
+    capabilities.network_isolation_modes = modes;
+    answer.capabilities = &capabilities;
+    call_reply(call, &answer.base);
+}
+
+/* --- what is not there ----------------------------------------------------------------------- */
+
+static void refuse(struct call *call, const char *sentence)
+{
+    CLEANUP_FAIL struct fail fail = {};
+
+    fail_set(&fail, -EOPNOTSUPP, "%s", sentence);
+    call_fail(call, &fail);
+}
+
+static void driver_exec(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    (void)request;
+    (void)context;
+    refuse(call, "this version of the nspawn driver cannot execute commands in a running task; on "
+                 "the node, 'machinectl shell' can");
+}
+
+static void driver_network(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    (void)request;
+    (void)context;
+    refuse(call, "the nspawn driver does not make networks of task groups; the Nomad client does");
+}
+
+/* --- table ----------------------------------------------------------------------------------- */
+
+const struct rpc_method driver_info_methods[] = {
+    DRIVER_UNARY(Init, init, .handle = driver_init),
+    DRIVER_UNARY(Shutdown, shutdown, .handle = driver_shutdown),
+    DRIVER_UNARY(TaskConfigSchema, task_config_schema, .handle = driver_task_config_schema),
+    DRIVER_UNARY(Capabilities, capabilities, .handle = driver_capabilities),
+    DRIVER_UNARY(ExecTask, exec_task, .handle = driver_exec),
+    DRIVER_METHOD(RPC_BIDI_STREAM, ExecTaskStreaming, exec_task_streaming,
+                  .handle = driver_exec),
+    DRIVER_UNARY(CreateNetwork, create_network, .handle = driver_network),
+    DRIVER_UNARY(DestroyNetwork, destroy_network, .handle = driver_network),
+    {},
+};
