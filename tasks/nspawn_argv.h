@@ -10,9 +10,9 @@
 
 /* How the owners of what is bound look from inside a user namespace. */
 enum nspawn_bind_map {
-    NSPAWN_BIND_MAP_NONE,      /* as numbers of the host: nobody, except for world-accessible files */
-    NSPAWN_BIND_MAP_IDMAP,     /* the same numbers inside; needs a file system that can be ID-mapped */
-    NSPAWN_BIND_MAP_ROOTIDMAP, /* the owner of the source is root inside */
+    NSPAWN_BIND_MAP_NONE,      /* as ids of the host, which inside are nobody's */
+    NSPAWN_BIND_MAP_IDMAP,     /* the same ids inside, if the file system can be ID-mapped */
+    NSPAWN_BIND_MAP_ROOTIDMAP, /* the owner of the source is root inside; the same condition */
     NSPAWN_BIND_MAP_MAX
 };
 

@@ -6,13 +6,17 @@
 #include "tasks/nspawn_options.h"
 
 /* Checks everything, then puts the defaults in. `task_user` is Nomad's own `user` of the task (NULL
- * or "": none), which the option `user` goes before; config->user is the one that counts afterwards.
+ * or "": none); the option `user` goes before it, and config->user is what counts afterwards.
  * -EINVAL: a value or combination that can't be; -EOPNOTSUPP: an option that is not built yet. The
  * message names option, value and remedy. */
 int nspawn_check(struct nspawn_config *config, const char *task_user, struct fail *reterr);
 
 /* More of them than any job has, and few enough for a linear search and for the size of argv. */
 #define NSPAWN_CHECK_BINDS_MAX 256
-/* An argument of exec may have 128 KiB, all of them together a quarter of the stack's limit (8 MiB). */
-#define NSPAWN_CHECK_COMMAND_BYTES_MAX ((size_t)1 << 20)
+/* execve(2) takes 128 KiB an argument, with its final NUL. */
 #define NSPAWN_CHECK_ARGUMENT_BYTES_MAX ((size_t)128 * 1024 - 1)
+/* systemd writes the command line as one line of the unit's file, with up to four bytes for one,
+ * and reads lines of up to 1 MiB; the rest is for the other options. */
+#define NSPAWN_CHECK_COMMAND_BYTES_MAX ((size_t)160 * 1024)
+/* PATH_MAX, with its final NUL. */
+#define NSPAWN_CHECK_PATH_BYTES_MAX 4095

@@ -13,7 +13,7 @@
 #include "reactor/strv.h"
 
 /* A bool of which it is known whether the author wrote it. Options that exclude each other are of
- * this type and have no schema default: otherwise what the author wrote could not be told from it. */
+ * this type and have no schema default: what the author wrote could not be told from it. */
 enum tristate { TRISTATE_UNSET, TRISTATE_NO, TRISTATE_YES, TRISTATE_MAX };
 
 enum option_type {
@@ -30,21 +30,25 @@ enum option_type {
 struct option {
     const char *key; /* NULL ends a table */
     enum option_type type;
-    size_t offset; /* of the field in the struct that the table describes */
+    size_t offset; /* of the field in the struct */
     bool required;
-    const char *schema_default; /* HCL literal, as the schema says it ("true", "\"tar\""); NULL: none */
-    const char *fallback; /* what we take when it is unset, as text for the reference; NULL: nothing */
-    /* For nspawn: "--boot" for a true bool, "--user=%s" for a string or a list (joined with commas).
+    /* HCL literal, as the schema says it ("true", "\"tar\""); NULL: none. */
+    const char *schema_default;
+    /* What we take when it is unset: a tristate's value ("true", "false"), for the others text for
+     * the reference; NULL: nothing. */
+    const char *fallback;
+    /* For nspawn: "--boot" for a true bool, "--user=%s" for a string or a list (with commas).
      * NULL: the option acts in another way. */
     const char *argument;
-    /* Not NULL: not built yet. Using the option with anything but its `fallback` is refused by name,
-     * with this as the remedy. */
+    /* Not NULL: not built yet. Using the option with anything but its `fallback` is refused by
+     * name, with this as the remedy. */
     const char *missing;
-    const char *const *choices; /* NULL-terminated list of the values allowed; NULL: any */
-    bool multiline; /* newlines and tabs are allowed in it; other control characters never are */
+    const char *const *choices; /* the values allowed, NULL-terminated; NULL: any */
+    bool multiline; /* newlines and tabs are allowed; other control characters never are */
     const char *help; /* one line of Markdown for the reference */
-    const struct option *nested; /* OPTION_TYPE_BLOCK only: the table of the block's struct */
-    size_t nested_size;          /* OPTION_TYPE_BLOCK only: sizeof of that struct */
+    /* Of a block: the table of its struct, and the struct's size. */
+    const struct option *nested;
+    size_t nested_size;
 };
 
 /* The type as hclspec's Attr.type says it: "bool", "string", "list(string)", "list(map(string))",
@@ -62,14 +66,14 @@ struct pairs *option_map(const struct option *option, void *base);
 void **option_block(const struct option *option, void *base);
 
 /* Whether the field holds anything but its zero value (for a bool: but its schema default). */
-bool option_is_set(const struct option *option, const void *base);
+bool option_is_set(const struct option *option, void *base);
 
 /* Fills a zero-filled struct with the schema's defaults. */
 void options_init(const struct option *options, void *base);
 /* Frees what the fields own; the struct is zero-filled afterwards as far as the table reaches. */
 void options_done(const struct option *options, void *base);
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------ */
 
 /* offsetof, and a compile error when the field is not of the type. */
 #define OPTION_FIELD(struct_, field, type_)                                                     \
@@ -78,15 +82,17 @@ void options_done(const struct option *options, void *base);
                              ? 1                                                                \
                              : -1]))
 
-#define OPTION_ROW(type_, struct_, field, c_type) \
-    .key = #field, .type = (type_), .offset = OPTION_FIELD(struct_, field, c_type)
+#define OPTION_ROW(type_, key_, struct_, field, c_type) \
+    .key = (key_), .type = (type_), .offset = OPTION_FIELD(struct_, field, c_type)
 
-#define OPTION_BOOL(s, field)        OPTION_ROW(OPTION_TYPE_BOOL, s, field, bool)
-#define OPTION_TRISTATE(s, field)    OPTION_ROW(OPTION_TYPE_TRISTATE, s, field, enum tristate)
-#define OPTION_STRING(s, field)      OPTION_ROW(OPTION_TYPE_STRING, s, field, char *)
-#define OPTION_STRING_LIST(s, field) OPTION_ROW(OPTION_TYPE_STRING_LIST, s, field, struct strv)
-#define OPTION_STRING_MAP(s, field)  OPTION_ROW(OPTION_TYPE_STRING_MAP, s, field, struct pairs)
-#define OPTION_NUMBER_MAP(s, field)  OPTION_ROW(OPTION_TYPE_NUMBER_MAP, s, field, struct pairs)
-#define OPTION_BLOCK(s, field, block, table)                           \
-    OPTION_ROW(OPTION_TYPE_BLOCK, s, field, block *), .nested = (table), \
+#define OPTION_BOOL(s, f)        OPTION_ROW(OPTION_TYPE_BOOL, #f, s, f, bool)
+#define OPTION_TRISTATE(s, f)    OPTION_ROW(OPTION_TYPE_TRISTATE, #f, s, f, enum tristate)
+#define OPTION_STRING(s, f)      OPTION_ROW(OPTION_TYPE_STRING, #f, s, f, char *)
+/* For an option whose name can't be a field's. */
+#define OPTION_STRING_NAMED(key_, s, f) OPTION_ROW(OPTION_TYPE_STRING, key_, s, f, char *)
+#define OPTION_STRING_LIST(s, f) OPTION_ROW(OPTION_TYPE_STRING_LIST, #f, s, f, struct strv)
+#define OPTION_STRING_MAP(s, f)  OPTION_ROW(OPTION_TYPE_STRING_MAP, #f, s, f, struct pairs)
+#define OPTION_NUMBER_MAP(s, f)  OPTION_ROW(OPTION_TYPE_NUMBER_MAP, #f, s, f, struct pairs)
+#define OPTION_BLOCK(s, f, block, table)                                  \
+    OPTION_ROW(OPTION_TYPE_BLOCK, #f, s, f, block *), .nested = (table), \
             .nested_size = sizeof(block)

@@ -1,0 +1,150 @@
+#include "tasks/nspawn_argv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+
+static const char *const map_options[NSPAWN_BIND_MAP_MAX] = {
+    [NSPAWN_BIND_MAP_NONE] = "",
+    [NSPAWN_BIND_MAP_IDMAP] = ":idmap",
+    [NSPAWN_BIND_MAP_ROOTIDMAP] = ":rootidmap",
+};
+
+void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
+                      bool read_only, enum nspawn_bind_map map)
+{
+    assert(map < NSPAWN_BIND_MAP_MAX);
+    binds->items = alloc_grow(binds->items, binds->n_items + 1, sizeof(struct nspawn_bind));
+    binds->items[binds->n_items++] = (struct nspawn_bind){
+        .source = alloc_strdup(source),
+        .target = alloc_strdup(target),
+        .read_only = read_only,
+        .map = map,
+    };
+}
+
+void nspawn_binds_done(struct nspawn_binds *binds)
+{
+    for (size_t i = 0; i < binds->n_items; i++) {
+        free(binds->items[i].source);
+        free(binds->items[i].target);
+    }
+    free(binds->items);
+    *binds = (struct nspawn_binds){};
+}
+
+/* nspawn splits at ':' and takes a backslash before any character away. */
+static char *escape_path(const char *path)
+{
+    char *escaped = alloc_zero(2 * strlen(path) + 1, 1), *to = escaped;
+
+    for (const char *c = path; *c != '\0'; c++) {
+        if (*c == ':' || *c == '\\')
+            *to++ = '\\';
+        *to++ = *c;
+    }
+    return escaped;
+}
+
+static void push_bind(const struct nspawn_bind *bind, struct strv *argv)
+{
+    CLEANUP_FREE char *source = escape_path(bind->source);
+    CLEANUP_FREE char *target = escape_path(bind->target);
+
+    assert(bind->source[0] == '/' && bind->target[0] == '/');
+    strv_printf(argv, "--bind%s=%s:%s%s", bind->read_only ? "-ro" : "", source, target,
+                map_options[bind->map]);
+}
+
+static void push_job_binds(const struct pairs *binds, const struct nspawn_run *run, bool read_only,
+                           struct strv *argv)
+{
+    for (size_t i = 0; i < binds->n_items; i++) {
+        const char *path = binds->items[i].key;
+        CLEANUP_FREE char *source = path[0] == '/' ? alloc_strdup(path)
+                                                   : alloc_printf("%s/%s", run->task_dir, path);
+        struct nspawn_bind bind = {
+            .source = source,
+            .target = binds->items[i].value,
+            .read_only = read_only,
+        };
+        push_bind(&bind, argv);
+    }
+}
+
+/* "--user=%s" and a value; formats from a table can't be given to printf. */
+static void push_value(const char *argument, const char *value, struct strv *argv)
+{
+    size_t n = strlen(argument) - strlen("%s");
+
+    assert(strcmp(argument + n, "%s") == 0);
+    strv_printf(argv, "%.*s%s", (int)n, argument, value);
+}
+
+static void push_list(const char *argument, const struct strv *list, struct strv *argv)
+{
+    CLEANUP_FREE char *joined = strv_join(list, ",");
+
+    push_value(argument, joined, argv);
+}
+
+/* The options whose row says it all. */
+static void push_option(const struct option *option, struct nspawn_config *config,
+                        struct strv *argv)
+{
+    if (option->argument == NULL || !option_is_set(option, config))
+        return;
+    if (option->type == OPTION_TYPE_TRISTATE && *option_tristate(option, config) == TRISTATE_YES)
+        strv_push(argv, option->argument);
+    if (option->type == OPTION_TYPE_STRING)
+        push_value(option->argument, *option_string(option, config), argv);
+    if (option->type == OPTION_TYPE_STRING_LIST)
+        push_list(option->argument, option_string_list(option, config), argv);
+}
+
+static void push_options(const struct nspawn_config *config, const struct nspawn_run *run,
+                         struct strv *argv)
+{
+    /* Borrowed: where the driver decided otherwise, the row shall act on that. */
+    struct nspawn_config decided = *config;
+
+    if (run->no_veth)
+        decided.network_veth = TRISTATE_NO;
+    for (const struct option *option = nspawn_options; option->key != NULL; option++)
+        push_option(option, &decided, argv);
+}
+
+static void push_user_namespace(const struct nspawn_run *run, struct strv *argv)
+{
+    if (run->private_users == NULL)
+        return;
+    strv_printf(argv, "--private-users=%s", run->private_users);
+    strv_printf(argv, "--private-users-ownership=%s",
+                run->private_users_ownership != NULL ? run->private_users_ownership : "auto");
+}
+
+void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *run,
+                 struct strv *argv)
+{
+    assert(config->boot != TRISTATE_UNSET && config->process_two != TRISTATE_UNSET);
+    assert(!(config->boot == TRISTATE_YES && config->process_two == TRISTATE_YES));
+    assert(config->boot == TRISTATE_YES || config->command.n_items > 0);
+
+    strv_push(argv, NSPAWN_ARGV_PROGRAM);
+    strv_push(argv, "--quiet");
+    strv_push(argv, "--keep-unit");
+    strv_push(argv, "--settings=override"); /* the environment; see nspawn_settings */
+    strv_printf(argv, "--machine=%s", run->machine);
+    strv_printf(argv, "--directory=%s", run->image);
+    push_options(config, run, argv);
+    push_user_namespace(run, argv);
+    for (size_t i = 0; i < run->binds.n_items; i++)
+        push_bind(&run->binds.items[i], argv);
+    push_job_binds(&config->bind, run, false, argv);
+    push_job_binds(&config->bind_read_only, run, true, argv);
+    strv_push(argv, "--");
+    strv_copy(argv, &config->command);
+}

@@ -1,0 +1,222 @@
+#include "tasks/nspawn_options.h"
+
+#include "tasks/option_decode.h"
+
+static const char *const consoles[] = { "interactive", "read-only", "passive", "pipe", NULL };
+
+static const char *const ownerships[] = { "auto", "map", "chown", NULL };
+
+static const char *const resolv_confs[] = {
+    "off",          "auto",      "delete",       "copy-host",      "copy-static",
+    "copy-uplink",  "copy-stub", "replace-host", "replace-static", "replace-uplink",
+    "replace-stub", "bind-host", "bind-static",  "bind-uplink",    "bind-stub",
+    NULL,
+};
+
+static const char *const volatiles[] = { "yes", "no", "state", "overlay", NULL };
+
+static const char *const image_types[] = { "tar", "raw", "docker", NULL };
+
+static const char *const verifications[] = { "no", "signature", "checksum", NULL };
+
+static const struct option image_download_options[] = {
+    {
+        OPTION_STRING(struct nspawn_image_download, url),
+        .required = true,
+        .help = "where the image is",
+    },
+    {
+        OPTION_STRING(struct nspawn_image_download, type),
+        .schema_default = "\"tar\"",
+        .choices = image_types,
+        .help = "what is there",
+    },
+    {
+        OPTION_BOOL(struct nspawn_image_download, force),
+        .schema_default = "false",
+        .help = "download again what is there already",
+    },
+    {
+        OPTION_STRING(struct nspawn_image_download, verify),
+        .schema_default = "\"no\"",
+        .choices = verifications,
+        .help = "how the download is verified",
+    },
+    {},
+};
+
+/* In the order of the reference. */
+const struct option nspawn_options[] = {
+    {
+        OPTION_STRING(struct nspawn_config, image),
+        .required = true,
+        .help = "Directory with an OS tree: an absolute path, a path relative to the task's "
+                "directory or to the agent's working directory, or the name of an image that "
+                "machined knows (`machinectl list-images`). `/` only together with `ephemeral`.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, boot),
+        .fallback = "true",
+        .argument = "--boot",
+        .help = "Boot the image's own init; `command` then holds the init's arguments. With "
+                "`false`, `command` is run.",
+    },
+    {
+        OPTION_STRING_LIST(struct nspawn_config, command),
+        .multiline = true,
+        .help = "Program and arguments. Required with `boot = false`.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, process_two),
+        .fallback = "true with `boot = false`",
+        .argument = "--as-pid2",
+        .help = "Run `command` under a small init: signals behave, zombies are reaped. An explicit "
+                "`false` makes `command` itself PID 1, for a command that is an init. Not together "
+                "with `boot`.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, ephemeral),
+        .fallback = "false",
+        .argument = "--ephemeral",
+        .help = "Run from a snapshot of the image, which is removed at the end.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, read_only),
+        .fallback = "false",
+        .argument = "--read-only",
+        .help = "Mount the image read-only.",
+    },
+    {
+        OPTION_STRING_MAP(struct nspawn_config, environment),
+        .multiline = true,
+        .help = "Environment variables. Nomad's own, among them those of the job's `env` block, "
+                "win over one of the same name.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, working_directory),
+        .argument = "--chdir=%s",
+        .help = "Absolute path inside, in which `command` starts. With `boot`, the init starts "
+                "there, not its services.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, user),
+        .argument = "--user=%s",
+        .fallback = "the task's `user`, else root",
+        .help = "User inside as whom `command` runs, a name or a number; the image must have "
+                "`getent` to look it up. Not together with `boot`.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, hostname),
+        .fallback = "the machine's name",
+        .argument = "--hostname=%s",
+        .help = "Host name inside.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, resolv_conf),
+        .fallback = "systemd-nspawn's own choice",
+        .argument = "--resolv-conf=%s",
+        .choices = resolv_confs,
+        .help = "How `/etc/resolv.conf` inside is made.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, user_namespacing),
+        .fallback = "true",
+        .help = "Run in a user namespace of its own: root inside is nobody on the host.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, private_users),
+        .fallback = "pick",
+        .missing = "remove it: a free range is picked",
+        .help = "Range of user ids: `yes`, `no`, `pick`, `identity`, `N` or `N:N`.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, private_users_ownership),
+        .fallback = "auto",
+        .choices = ownerships,
+        .missing = "remove it: the image is ID-mapped where that can be done",
+        .help = "How the image's owners are made to match the range of user ids.",
+    },
+    {
+        OPTION_STRING_MAP(struct nspawn_config, bind),
+        .argument = "--bind=%s",
+        .help = "Host path to absolute path inside. A host path is absolute, or relative to the "
+                "task's directory. In a user namespace what is bound belongs to nobody.",
+    },
+    {
+        OPTION_STRING_MAP(struct nspawn_config, bind_read_only),
+        .argument = "--bind-ro=%s",
+        .help = "The same, not writable from inside.",
+    },
+    {
+        OPTION_STRING_LIST(struct nspawn_config, capability),
+        .argument = "--capability=%s",
+        .help = "Capabilities added to those systemd-nspawn leaves (`CAP_NET_ADMIN`, ..., or "
+                "`all`).",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, console),
+        .fallback = "`read-only` with `boot`, else `pipe`",
+        .argument = "--console=%s",
+        .choices = consoles,
+        .help = "What the standard descriptors are. With `pipe`, stdout and stderr are kept apart; "
+                "with the others there is a terminal, both arrive as stdout, and lines end with CR "
+                "LF. A booted system prints nothing to `pipe` and `passive`.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, network_veth),
+        .fallback = "true",
+        .argument = "--network-veth",
+        .help = "A network of its own, with a virtual Ethernet link to the host (`host0` inside). "
+                "With `false` the container uses the host's network.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_zone),
+        .missing = "remove it and use `network_veth`",
+        .help = "Join the network zone of this name.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_bridge),
+        .missing = "remove it and use `network_veth`",
+        .help = "Attach the virtual Ethernet link to this bridge of the host.",
+    },
+    {
+        OPTION_STRING_LIST(struct nspawn_config, ports),
+        .missing = "remove it and reach the container by its own address",
+        .help = "Labels of the group network's ports to publish.",
+    },
+    {
+        OPTION_NUMBER_MAP(struct nspawn_config, port_map),
+        .missing = "remove it and reach the container by its own address",
+        .help = "Deprecated: label of a port to port inside.",
+    },
+    {
+        OPTION_BLOCK(struct nspawn_config, image_download, struct nspawn_image_download,
+                         image_download_options),
+        .missing = "remove the block and put the image in place with `machinectl pull-tar` or by hand",
+        .help = "Download the image first.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, pivot_root),
+        .missing = "remove it and name the directory that is to be the root as `image`",
+        .help = "Directory of the image that becomes the root.",
+    },
+    {
+        OPTION_STRING_NAMED("volatile", struct nspawn_config, volatile_mode),
+        .fallback = "no",
+        .choices = volatiles,
+        .missing = "remove it and use `ephemeral` or `read_only`",
+        .help = "Which parts of the image are temporary.",
+    },
+    {},
+};
+
+int nspawn_config_decode(struct nspawn_config *config, const uint8_t *bytes, size_t n_bytes,
+                         struct fail *reterr)
+{
+    return option_decode(nspawn_options, config, bytes, n_bytes, reterr);
+}
+
+void nspawn_config_done(struct nspawn_config *config)
+{
+    options_done(nspawn_options, config);
+}
