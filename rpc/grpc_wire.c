@@ -1,0 +1,175 @@
+#include "rpc/grpc_wire.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+
+static int read_prefix(struct grpc_reader *reader, const uint8_t *bytes, size_t n,
+                       size_t *ret_used)
+{
+    size_t part = GRPC_WIRE_PREFIX_SIZE - reader->n_prefix;
+    if (part > n)
+        part = n;
+    if (part > 0)
+        memcpy(reader->prefix + reader->n_prefix, bytes, part);
+    reader->n_prefix += part;
+    *ret_used = part;
+    if (reader->n_prefix > 0 && reader->prefix[0] > 1)
+        return -EBADMSG;
+    if (reader->n_prefix > 0 && reader->prefix[0] == 1)
+        return -EOPNOTSUPP;
+    if (reader->n_prefix < GRPC_WIRE_PREFIX_SIZE)
+        return 0;
+    reader->length = (uint32_t)reader->prefix[1] << 24 | (uint32_t)reader->prefix[2] << 16 |
+                     (uint32_t)reader->prefix[3] << 8 | reader->prefix[4];
+    return reader->length > GRPC_WIRE_MESSAGE_MAX ? -EMSGSIZE : 1;
+}
+
+/* Doubling, but never beyond the message. */
+static void make_room(struct grpc_reader *reader, size_t n)
+{
+    if (n <= reader->n_allocated)
+        return;
+    size_t wanted = reader->n_allocated * 2;
+    if (wanted < n)
+        wanted = n;
+    if (wanted > reader->length)
+        wanted = reader->length;
+    reader->bytes = alloc_grow(reader->bytes, wanted, 1);
+    reader->n_allocated = wanted;
+}
+
+int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t n, size_t *ret_used)
+{
+    size_t used = 0;
+    if (reader->n_prefix < GRPC_WIRE_PREFIX_SIZE) {
+        int r = read_prefix(reader, bytes, n, &used);
+        if (r <= 0) {
+            *ret_used = used;
+            return r;
+        }
+    }
+    size_t part = reader->length - reader->n_bytes;
+    if (part > n - used)
+        part = n - used;
+    if (part > 0) {
+        make_room(reader, reader->n_bytes + part);
+        memcpy(reader->bytes + reader->n_bytes, bytes + used, part);
+        reader->n_bytes += part;
+    }
+    *ret_used = used + part;
+    return grpc_reader_is_whole(reader);
+}
+
+bool grpc_reader_is_whole(const struct grpc_reader *reader)
+{
+    return reader->n_prefix == GRPC_WIRE_PREFIX_SIZE && reader->n_bytes == reader->length;
+}
+
+bool grpc_reader_is_empty(const struct grpc_reader *reader)
+{
+    return reader->n_prefix == 0;
+}
+
+void grpc_reader_next(struct grpc_reader *reader)
+{
+    free(reader->bytes);
+    *reader = (struct grpc_reader){};
+}
+
+void grpc_wire_prefix(uint8_t *to, uint32_t n)
+{
+    *to++ = 0;
+    *to++ = (uint8_t)(n >> 24);
+    *to++ = (uint8_t)(n >> 16);
+    *to++ = (uint8_t)(n >> 8);
+    *to++ = (uint8_t)n;
+}
+
+/* Microseconds, of which a nanosecond is the thousandth part. */
+static uint64_t scale(uint64_t value, char unit)
+{
+    switch (unit) {
+    case 'H':
+        return value * 3600 * 1000000;
+    case 'M':
+        return value * 60 * 1000000;
+    case 'S':
+        return value * 1000000;
+    case 'm':
+        return value * 1000;
+    case 'u':
+        return value;
+    default:
+        return value / 1000;
+    }
+}
+
+int grpc_wire_parse_timeout(const char *s, size_t n, uint64_t *ret_usec)
+{
+    if (n < 2 || n > 9 || !memchr("HMSmun", s[n - 1], 6))
+        return -EINVAL;
+    uint64_t value = 0;
+    for (size_t i = 0; i < n - 1; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return -EINVAL;
+        value = value * 10 + (uint64_t)(s[i] - '0');
+    }
+    *ret_usec = scale(value, s[n - 1]);
+    return 0;
+}
+
+bool grpc_wire_is_content_type(const char *s, size_t n)
+{
+    static const char type[] = "application/grpc", proto[] = "+proto";
+    size_t n_type = sizeof(type) - 1, n_proto = sizeof(proto) - 1;
+    if (n < n_type || memcmp(s, type, n_type) != 0)
+        return false;
+    s += n_type;
+    n -= n_type;
+    if (n >= n_proto && memcmp(s, proto, n_proto) == 0) {
+        s += n_proto;
+        n -= n_proto;
+    }
+    return n == 0 || *s == ';' || *s == ' ';
+}
+
+char *grpc_wire_percent_encode(const char *s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *encoded = alloc_zero(strlen(s) * 3 + 1, 1), *to = encoded;
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c >= ' ' && c <= '~' && c != '%') {
+            *to++ = (char)c;
+            continue;
+        }
+        *to++ = '%';
+        *to++ = digits[c >> 4];
+        *to++ = digits[c & 15];
+    }
+    return encoded;
+}
+
+char *grpc_wire_base64(const uint8_t *bytes, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *encoded = alloc_zero(n / 3 * 4 + 5, 1), *to = encoded;
+    for (size_t i = 0; i < n; i += 3) {
+        size_t left = n - i;
+        uint32_t group = (uint32_t)bytes[i] << 16;
+        if (left > 1)
+            group |= (uint32_t)bytes[i + 1] << 8;
+        if (left > 2)
+            group |= bytes[i + 2];
+        *to++ = digits[group >> 18];
+        *to++ = digits[group >> 12 & 63];
+        if (left > 1)
+            *to++ = digits[group >> 6 & 63];
+        if (left > 2)
+            *to++ = digits[group & 63];
+    }
+    return encoded;
+}
