@@ -1,0 +1,40 @@
+#include "tests/support/scratch_dir.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "reactor/alloc.h"
+
+char *scratch_dir_new(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    char *dir = alloc_printf("%s/nspawn-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
+
+    if (mkdtemp(dir) == NULL)
+        abort();
+    return dir;
+}
+
+static int on_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+char *scratch_dir_free(char *dir)
+{
+    if (dir == NULL)
+        return NULL;
+    if (nftw(dir, on_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        abort();
+    free(dir);
+    return NULL;
+}
+
+char *scratch_dir_path(const char *dir, const char *name)
+{
+    return alloc_printf("%s/%s", dir, name);
+}
