@@ -1,0 +1,24 @@
+/* The op that asks systemd what the fingerprint wants to know: its version and whether machined
+ * could be started. It asks by properties of units, which wakes nobody up. */
+#pragma once
+
+#include <stdbool.h>
+#include <systemd/sd-bus.h>
+
+struct fingerprint_answers {
+    char *version;       /* Manager.Version, "252.39-1~deb12u2" */
+    char *machined_load; /* LoadState of systemd-machined.service */
+    char *trouble;       /* the first thing that went wrong; NULL: both are known */
+};
+
+void fingerprint_answers_done(struct fingerprint_answers *answers);
+
+struct fingerprint_query;
+/* May take the strings out of `answers`. */
+typedef void (*fingerprint_query_fn)(struct fingerprint_answers *answers, void *data);
+
+/* Subscribes to systemd's signals first. Never calls `done` from inside; calls to a peer that is gone
+ * are answered by sd-bus. NULL: nothing could be sent, which is only so when the connection is
+ * being closed. */
+struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done, void *data);
+struct fingerprint_query *fingerprint_query_free(struct fingerprint_query *query);
