@@ -88,7 +88,7 @@ $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	$(CC) $(CPPFLAGS_ALL) -I$(GEN) $(CFLAGS_ALL) -w $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # libh2o's own headers want this said by hand (its .pc file lacks it), and do not pass our warnings.
-$(O)/rpc/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0
+$(O)/rpc/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0 -Irpc/h2o_compat
 
 $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 	@mkdir -p $(@D)
@@ -96,7 +96,7 @@ $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(O)/nomad-driver-nspawn: $(O)/reactor/main.o $(LIBRARY)
 	$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
