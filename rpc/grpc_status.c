@@ -89,7 +89,8 @@ static char *tidy_message(const char *text)
 
 static void add_detail(struct grpc_status *status)
 {
-    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, *list[] = { &any };
+    Google__Protobuf__Any any, *list[] = { &any };
+    google__protobuf__any__init(&any);
     any.type_url = recoverable_detail.type_url;
     any.value.data = recoverable_detail.value;
     any.value.len = recoverable_detail.n_value;
