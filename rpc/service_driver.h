@@ -14,6 +14,10 @@ extern const struct rpc_method driver_task_methods[];
  * again at once. */
 extern const struct rpc_method driver_stream_methods[];
 
+/* Tells grpc_status what a recoverable failure looks like to Nomad. Once a process, before calls are
+ * answered: without it every failed StartTask is final. */
+void service_driver_register_recoverable(void);
+
 /* Nomad keeps it with the handle; 0 stands for handles from before there were plugins. */
 #define SERVICE_DRIVER_HANDLE_VERSION 1
 

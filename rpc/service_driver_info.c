@@ -1,7 +1,10 @@
+#include <assert.h>
 #include <errno.h>
 
 #include "driver.pb-c.h"
+#include "recoverable_error.pb-c.h"
 #include "rpc/convert_schema.h"
+#include "rpc/grpc_status.h"
 #include "rpc/service_driver.h"
 #include "tasks/nspawn_options.h"
 
@@ -80,6 +83,20 @@ static void driver_network(struct call *call, const ProtobufCMessage *request, v
     (void)request;
     (void)context;
     refuse(call, "the nspawn driver does not make networks of task groups; the Nomad client does");
+}
+
+void service_driver_register_recoverable(void)
+{
+    Nomad__RecoverableError detail = NOMAD__RECOVERABLE_ERROR__INIT;
+    uint8_t bytes[16];
+
+    detail.recoverable = true;
+    size_t n_bytes = nomad__recoverable_error__get_packed_size(&detail);
+    assert(n_bytes > 0 && n_bytes <= sizeof(bytes));
+    nomad__recoverable_error__pack(&detail, bytes);
+    grpc_status_set_recoverable_detail(
+        "type.googleapis.com/hashicorp.nomad.plugins.shared.structs.RecoverableError", bytes,
+        n_bytes);
 }
 
 /* --- table ----------------------------------------------------------------------------------- */
