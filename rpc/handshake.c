@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,18 +48,23 @@ static const char *variable(const char *name)
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+static enum handshake_answer print(const char *text)
+{
+    return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED;
+}
+
 static enum handshake_answer answer_by_hand(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("nomad-driver-nspawn " PLUGIN_VERSION "\n");
-        return fflush(stdout) == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED;
-    }
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return fflush(stdout) == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED;
-    }
+    bool version = argc > 1 && strcmp(argv[1], "--version") == 0;
+    bool help = argc > 1 && strcmp(argv[1], "--help") == 0;
+
+    if (argc == 2 && version)
+        return print("nomad-driver-nspawn " PLUGIN_VERSION "\n");
+    if (argc == 2 && help)
+        return print(usage);
     if (argc > 1)
-        fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n", argv[1]);
+        fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n",
+                argv[version || help ? 2 : 1]);
     fputs(usage, stderr);
     return HANDSHAKE_FAILED;
 }
