@@ -66,6 +66,14 @@ void fail_move(struct fail *to, struct fail *from)
     *from = (struct fail){};
 }
 
+void fail_copy(struct fail *to, const struct fail *from)
+{
+    if (to->error != 0)
+        return;
+    *to = *from;
+    to->message = alloc_strdup(from->message);
+}
+
 void fail_done(struct fail *fail)
 {
     free(fail->message);

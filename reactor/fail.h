@@ -28,6 +28,8 @@ const char *fail_text(const struct fail *fail);
 
 /* Moves the content out of `from`, which is empty afterwards; `to` must be empty. */
 void fail_move(struct fail *to, struct fail *from);
+/* As fail_set: a failure that `to` holds already stays. */
+void fail_copy(struct fail *to, const struct fail *from);
 void fail_done(struct fail *fail);
 
 #define CLEANUP_FAIL __attribute__((cleanup(fail_done)))

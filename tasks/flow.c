@@ -91,13 +91,12 @@ void flow_continue(struct flow *flow)
     arm(flow);
 }
 
-void flow_fail(struct flow *flow, struct fail *fail)
+void flow_fail(struct flow *flow, const struct fail *fail)
 {
     assert(flow->waits);
     assert(fail->error < 0);
     flow->waits = false;
-    fail_done(&flow->fail);
-    fail_move(&flow->fail, fail);
+    fail_copy(&flow->fail, fail);
     arm(flow);
 }
 

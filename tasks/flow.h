@@ -31,5 +31,5 @@ struct flow *flow_free(struct flow *flow);
 
 /* The end of the wait of the step in which the flow stands. */
 void flow_continue(struct flow *flow);
-void flow_fail(struct flow *flow, struct fail *fail); /* takes the content */
+void flow_fail(struct flow *flow, const struct fail *fail);
 const char *flow_step_name(const struct flow *flow);

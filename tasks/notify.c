@@ -45,26 +45,39 @@ static struct notify_message parse(char *text)
     return message;
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t events, void *data)
+/* Answers whether there may be more. */
+static bool receive_one(struct notify *notify)
 {
-    struct notify *notify = data;
     char text[NOTIFY_MESSAGE_MAX + 1];
 
-    (void)source;
-    (void)events;
-    ssize_t n = recv(fd, text, NOTIFY_MESSAGE_MAX, MSG_DONTWAIT | MSG_TRUNC);
+    ssize_t n = recv(notify->fd, text, NOTIFY_MESSAGE_MAX, MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             log_warn("cannot read a notify socket: %s, ignoring", strerror(errno));
-        return 0;
+        return errno == EINTR;
     }
     if (n > NOTIFY_MESSAGE_MAX)
-        return 0;
+        return true;
     text[n] = '\0';
 
     struct notify_message message = parse(text);
     notify->heard(&message, notify->data);
+    return true;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t events, void *data)
+{
+    (void)source;
+    (void)fd;
+    (void)events;
+    (void)receive_one(data);
     return 0;
+}
+
+void notify_receive(struct notify *notify)
+{
+    while (receive_one(notify))
+        continue;
 }
 
 static int bind_socket(const char *path, struct fail *reterr)

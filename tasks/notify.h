@@ -22,4 +22,6 @@ typedef void (*notify_fn)(const struct notify_message *message, void *data);
 /* Binds `path` (at most 107 bytes), replacing a socket that is there. */
 struct notify *notify_new(sd_event *event, const char *path, notify_fn heard, void *data,
                           struct fail *reterr);
+/* Hears at once what has arrived. The callback must not free the socket in here. */
+void notify_receive(struct notify *notify);
 struct notify *notify_free(struct notify *notify);

@@ -14,10 +14,15 @@
 #include "reactor/log.h"
 
 #define LOCK_NAME "lock"
+#define ID_NAME   "id"
+
+/* An id is "<uuid>/<task name>/<8 hex>" and Nomad bounds the name at 128. */
+#define ID_BYTES_MAX 4096
 
 struct runtime_dir {
     char *machine, *path;
     int fd, lock_fd;
+    bool is_left_over;
 };
 
 struct runtime_dir_op {
@@ -49,8 +54,12 @@ static int open_dir(struct runtime_dir *dir, bool create, struct fail *fail)
 
     if (root_fd < 0)
         return root_fd;
-    if (create && mkdirat(root_fd, dir->machine, 0700) < 0 && errno != EEXIST)
-        return fail_set_recoverable(fail, -errno, "cannot make '%s': %s", dir->path, strerror(errno));
+    if (create && mkdirat(root_fd, dir->machine, 0700) < 0) {
+        if (errno != EEXIST)
+            return fail_set_recoverable(fail, -errno, "cannot make '%s': %s", dir->path,
+                                        strerror(errno));
+        dir->is_left_over = true;
+    }
     dir->fd = openat(root_fd, dir->machine, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir->fd < 0)
         return fail_set(fail, -errno, "cannot open '%s': %s", dir->path, strerror(errno));
@@ -97,6 +106,31 @@ int runtime_dir_fd(const struct runtime_dir *dir)
 const char *runtime_dir_path(const struct runtime_dir *dir)
 {
     return dir->path;
+}
+
+bool runtime_dir_is_left_over(const struct runtime_dir *dir)
+{
+    return dir->is_left_over;
+}
+
+int runtime_dir_write_id(struct runtime_dir *dir, const char *id, struct fail *reterr)
+{
+    CLEANUP_CLOSE int fd = openat(dir->fd, ID_NAME,
+                                  O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0 || write(fd, id, strlen(id)) != (ssize_t)strlen(id))
+        return fail_set_recoverable(reterr, -EIO, "cannot write '%s/" ID_NAME "': %s", dir->path,
+                                    strerror(errno));
+    return 0;
+}
+
+char *runtime_dir_read_id(const struct runtime_dir *dir)
+{
+    CLEANUP_CLOSE int fd = openat(dir->fd, ID_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    char id[ID_BYTES_MAX];
+
+    ssize_t n = fd >= 0 ? read(fd, id, sizeof(id)) : -1;
+    return n >= 0 ? alloc_strndup(id, (size_t)n) : NULL;
 }
 
 static void remove_entries(struct runtime_dir *dir)

@@ -29,6 +29,11 @@ struct runtime_dir_op *runtime_dir_op_free(struct runtime_dir_op *op);
 
 int runtime_dir_fd(const struct runtime_dir *dir);
 const char *runtime_dir_path(const struct runtime_dir *dir);
+/* It was there when it was to be created: an earlier start did not clear away what it made. */
+bool runtime_dir_is_left_over(const struct runtime_dir *dir);
+/* The id of the task that the directory is for; reading answers heap, or NULL. */
+int runtime_dir_write_id(struct runtime_dir *dir, const char *id, struct fail *reterr);
+char *runtime_dir_read_id(const struct runtime_dir *dir);
 /* Removes the directory with all that is in it; the lock goes with runtime_dir_free. */
 void runtime_dir_remove(struct runtime_dir *dir);
 struct runtime_dir *runtime_dir_free(struct runtime_dir *dir);

@@ -235,6 +235,16 @@ static int read_all(struct unit_watch *watch, sd_bus *bus, sd_bus_slot **slot,
                                     handler, watch, "s", interface);
 }
 
+static int read_state(struct unit_watch *watch, sd_bus *bus)
+{
+    watch->read_unit = sd_bus_slot_unref(watch->read_unit);
+    watch->read_service = sd_bus_slot_unref(watch->read_service);
+    int r = read_all(watch, bus, &watch->read_unit, UNIT_IFACE, on_unit_read);
+    if (r >= 0)
+        r = read_all(watch, bus, &watch->read_service, SERVICE_IFACE, on_service_read);
+    return r;
+}
+
 static void connect_watch(struct unit_watch *watch)
 {
     sd_bus *bus = bus_get(watch->bus);
@@ -245,9 +255,7 @@ static void connect_watch(struct unit_watch *watch)
     int r = sd_bus_match_signal_async(bus, &watch->on_changed, UNIT_CALL_SERVICE, watch->path,
                                       PROPERTIES, "PropertiesChanged", on_changed, NULL, watch);
     if (r >= 0)
-        r = read_all(watch, bus, &watch->read_unit, UNIT_IFACE, on_unit_read);
-    if (r >= 0)
-        r = read_all(watch, bus, &watch->read_service, SERVICE_IFACE, on_service_read);
+        r = read_state(watch, bus);
     if (r < 0)
         log_debug("unit '%s': cannot watch it: %s", watch->name, strerror(-r));
 }
@@ -275,6 +283,16 @@ struct unit_watch *unit_watch_new(struct bus *bus, const char *name, unit_change
     watch->data = data;
     watch->bus_watch = bus_watch_add(bus, on_bus_changed, watch);
     return watch;
+}
+
+void unit_watch_refresh(struct unit_watch *watch)
+{
+    sd_bus *bus = bus_get(watch->bus);
+
+    /* Without a bus all is read when it is back. */
+    int r = bus != NULL ? read_state(watch, bus) : 0;
+    if (r < 0)
+        log_debug("unit '%s': cannot read its state: %s", watch->name, strerror(-r));
 }
 
 struct unit_watch *unit_watch_free(struct unit_watch *watch)

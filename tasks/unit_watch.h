@@ -28,4 +28,6 @@ typedef void (*unit_changed_fn)(const struct unit_state *state, void *data);
  * The watch may be freed from its callback. */
 struct unit_watch *unit_watch_new(struct bus *bus, const char *name, unit_changed_fn changed,
                                   void *data);
+/* Reads the state again: `changed` is called when it is known. */
+void unit_watch_refresh(struct unit_watch *watch);
 struct unit_watch *unit_watch_free(struct unit_watch *watch);

@@ -1,0 +1,80 @@
+/* The end of a container: its last output goes to Nomad, then the result is known. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "reactor/log.h"
+#include "tasks/cgroup.h"
+#include "tasks/task.h"
+
+/* nspawn's exit is the container's (nspawn-facts 1.4); a signal ended nspawn itself. */
+static void note_exit(struct task *task)
+{
+    const struct unit_state *unit = &task->unit;
+
+    task->completed_usec = unit->exited_usec;
+    if (!unit_state_has_ended(unit)) {
+        task_set_exit_error(task, "systemd no longer knows the task's unit: somebody stopped and "
+                                  "removed it, and its exit status is lost");
+    } else if (unit->exit_code == CLD_EXITED) {
+        task->exit.exit_code = unit->exit_status;
+    } else {
+        task->exit.signal = unit->exit_status;
+        task->exit.exit_code = 128 + unit->exit_status;
+    }
+    task->exit.oom_killed = strcmp(unit->result, "oom-kill") == 0;
+}
+
+/* The slice outlives the unit, so this can't come too late. */
+static void note_oom(struct task *task)
+{
+    CLEANUP_FREE char *group = alloc_printf("/nspawn.slice/%s", task->slice);
+    CLEANUP_FREE char *path = cgroup_path(group);
+    uint64_t kills = 0;
+
+    if (path != NULL && oom_read(path, &kills) >= 0 && kills > 0 && task->exit.exit_code != 0)
+        task->exit.oom_killed = true;
+}
+
+/* nspawn has no exit code of its own for a command that it could not execute, but says so:
+ * "execv(/x) failed: No such file or directory". */
+static void tell_exec_failure(const struct task *task)
+{
+    CLEANUP_FREE char *line = task->logs != NULL ? task_logs_last_line(task->logs) : NULL;
+    const char *found = line != NULL ? strstr(line, "execv(") : NULL;
+    const char *reason = found != NULL ? strstr(found, ") failed: ") : NULL;
+
+    if (reason == NULL || task->exit.exit_code == 0)
+        return;
+    found += strlen("execv(");
+    task_tell(task, NULL, "Command \"%.*s\" cannot be executed in the container: %s",
+              (int)(reason - found), found, reason + strlen(") failed: "));
+}
+
+static void on_drained(const struct fail *fail, void *data)
+{
+    struct task *task = data;
+
+    if (fail != NULL)
+        log_task_warn(task->spec.id, "cannot release the log FIFOs: %s, ignoring", fail_text(fail));
+    tell_exec_failure(task);
+    note_oom(task);
+    task->logs = task_logs_free(task->logs);
+    task_set_state(task, TASK_EXITED);
+}
+
+void task_drain(struct task *task)
+{
+    note_exit(task);
+    task->leader = 0;
+    task->op = unit_op_free(task->op);
+    task->notify = notify_free(task->notify);
+    task->ownership = ownership_free(task->ownership);
+    task->stop_timer = sd_event_source_disable_unref(task->stop_timer);
+    task->settle = sd_event_source_disable_unref(task->settle);
+    task_set_state(task, TASK_DRAINING);
+    task_logs_finish(task->logs, on_drained, task);
+}

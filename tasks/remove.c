@@ -1,0 +1,130 @@
+/* Removing all that a task left or half made: units, slice, files. Every step takes what is not
+ * there, so this flow also undoes a start that failed, and clears what an earlier one left. */
+#include <signal.h>
+
+#include "reactor/log.h"
+#include "tasks/task.h"
+
+static void on_step_done(const struct fail *fail, void *data)
+{
+    struct task *task = data;
+
+    task->op = NULL;
+    if (fail != NULL)
+        log_task_warn(task->spec.id, "%s: %s, ignoring", flow_step_name(task->flow),
+                      fail_text(fail));
+    flow_continue(task->flow);
+}
+
+/* The runtime directory is made first and removed last. */
+static bool has_nothing_to_clear(const struct task *task)
+{
+    return task->state == TASK_STARTING && !runtime_dir_is_left_over(task->dir);
+}
+
+/* A container that still runs is killed: its orderly end was the business of a stop. */
+int task_clear_container(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (has_nothing_to_clear(task))
+        return 0;
+    task->watch = unit_watch_free(task->watch);
+    task->op = unit_kill(task->host->units, task->unit_name, "all", SIGKILL, on_step_done, task);
+    return FLOW_WAIT;
+}
+
+int task_clear_unit(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (has_nothing_to_clear(task))
+        return 0;
+    task->op = unit_stop(task->host->units, task->unit_name, on_step_done, task);
+    return FLOW_WAIT;
+}
+
+/* What the container said before it failed belongs to the task's log. */
+static int finish_logs(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (task->logs == NULL)
+        return 0;
+    task_logs_finish(task->logs, on_step_done, task);
+    return FLOW_WAIT;
+}
+
+int task_clear_holder(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (has_nothing_to_clear(task))
+        return 0;
+    task->logs = task_logs_free(task->logs);
+    task->op = unit_stop(task->host->units, task->holder_name, on_step_done, task);
+    return FLOW_WAIT;
+}
+
+int task_clear_slice(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (has_nothing_to_clear(task))
+        return 0;
+    task->op = unit_stop(task->host->units, task->slice, on_step_done, task);
+    return FLOW_WAIT;
+}
+
+static const struct flow_step remove_steps[] = {
+    { "kill what still runs", task_clear_container },
+    { "stop the unit", task_clear_unit },
+    { "finish the logs", finish_logs },
+    { "stop the log unit", task_clear_holder },
+    { "stop the slice", task_clear_slice },
+    {},
+};
+
+static void leave(struct task *task)
+{
+    const struct task_host *host = task->host;
+
+    task->flow = flow_free(task->flow);
+    if (task->started_done != NULL)
+        task_fail_start(task);
+    task_answer_waiters(task);
+    task_requests_answer(&task->stops, NULL);
+    task_requests_answer(&task->destroys, NULL);
+    host->gone(task, host->data);
+}
+
+static void on_removed(const struct fail *fail, void *data)
+{
+    struct task *task = data;
+
+    (void)fail; /* no step of this flow fails */
+    task_remove_settings(task);
+    runtime_dir_remove(task->dir);
+    log_task_debug(task->spec.id, "removed");
+    leave(task);
+}
+
+void task_remove(struct task *task)
+{
+    if (task->state != TASK_REMOVING)
+        task_set_state(task, TASK_REMOVING);
+    task->op = unit_op_free(task->op);
+    task->notify = notify_free(task->notify);
+    task->ownership = ownership_free(task->ownership);
+    task->flow = flow_free(task->flow);
+    if (task->dir == NULL) { /* never ours: nothing here is to be touched */
+        leave(task);
+        return;
+    }
+    task->flow = flow_start(bus_event(task->host->bus), remove_steps, on_removed, task);
+}

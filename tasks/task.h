@@ -1,0 +1,159 @@
+/* One task of Nomad's: what it is, in which state, and who waits for what of it. Private to tasks/;
+ * the services see tasks/driver.h. Owner: the driver.
+ *
+ *     STARTING ──> RUNNING ──> STOPPING ──> DRAINING ──> EXITED ──> REMOVING
+ *     RECOVERING ──^  └───────────────────────^
+ *
+ * The flows live in files of their own: start.c, recover.c, stop.c, drain.c, remove.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "tasks/driver.h"
+#include "tasks/flow.h"
+#include "tasks/machine.h"
+#include "tasks/notify.h"
+#include "tasks/nspawn_options.h"
+#include "tasks/ownership.h"
+#include "tasks/runtime_dir.h"
+#include "tasks/task_dirs.h"
+#include "tasks/task_logs.h"
+#include "tasks/unit.h"
+#include "tasks/unit_watch.h"
+
+enum task_state {
+    TASK_STARTING,
+    TASK_RECOVERING,
+    TASK_RUNNING,
+    TASK_STOPPING, /* a signal was sent, the kill timeout runs */
+    TASK_DRAINING, /* the container has ended, its last output is moved */
+    TASK_EXITED,   /* the result is known and can be asked for until the task is destroyed */
+    TASK_REMOVING,
+    TASK_STATE_MAX
+};
+
+const char *task_state_name(enum task_state state);
+
+struct task;
+
+/* Who waits for one task to get somewhere: a stop, a destroy. */
+struct task_request {
+    STAILQ_ENTRY(task_request) entry;
+    driver_done_fn done;
+    void *data;
+};
+STAILQ_HEAD(task_requests, task_request);
+
+void task_requests_add(struct task_requests *requests, driver_done_fn done, void *data);
+/* Answers all that were there when it was called. */
+void task_requests_answer(struct task_requests *requests, const struct fail *fail);
+
+/* What the driver lends to its tasks. */
+struct task_host {
+    struct bus *bus;
+    struct units *units;
+    struct events *events;
+    /* The task has been removed (or never became one) and is to be freed and forgotten. */
+    void (*gone)(struct task *task, void *data);
+    void *data;
+};
+
+struct task {
+    LIST_ENTRY(task) entry;
+    const struct task_host *host;
+    enum task_state state;
+    struct task_spec spec;
+    char *machine, *unit_name, *holder_name, *slice;
+
+    /* What runs: from the config at the start, from Nomad's driver state when recovered. */
+    struct nspawn_config config; /* empty when recovered */
+    char *image;
+    bool is_booted, is_under_init;
+    char *invocation_id;
+    uid_t uid_base;
+    struct strv shifted_dirs;
+    pid_t leader; /* 0: not known */
+
+    struct flow *flow;
+    struct runtime_dir *dir;
+    struct runtime_dir_op *dir_op;
+    struct machine_op *machine_op;
+    struct unit_op *op;
+    struct unit_watch *watch;
+    struct unit_state unit;
+    struct notify *notify;
+    struct task_dirs dirs;
+    struct ownership *ownership;
+    struct task_logs *logs;
+
+    /* Start and recovery: what is still waited for, and who for. */
+    bool is_ready, is_held, is_started, is_awaited;
+    struct fail fail;
+    driver_started_fn started_done;
+    driver_done_fn recovered_done;
+    void *done_data;
+
+    /* Stop. */
+    int stop_signal; /* 0: the way that suits the container */
+    uint64_t stop_usec;
+    unsigned stop_stage;
+    sd_event_source *stop_timer;
+    struct task_requests stops, destroys;
+
+    /* The end. */
+    struct task_exit exit;
+    char *exit_error;
+    uint64_t started_usec, completed_usec; /* CLOCK_REALTIME */
+    LIST_HEAD(, task_waiter) waiters;
+    sd_event_source *answer;
+    sd_event_source *settle; /* once after the start: early failures are no longer looked for */
+};
+
+/* Takes the content of `spec`, which has an id, a name and an alloc id. */
+struct task *task_new(const struct task_host *host, struct task_spec *spec, enum task_state state);
+struct task *task_free(struct task *task);
+
+/* The one door: legal successors are asserted here, and what belongs to entering a state is done. */
+void task_set_state(struct task *task, enum task_state state);
+bool task_is_alive(const struct task *task); /* the container runs, or may */
+
+/* Says something about the task to its job's author. Annotations may be NULL. */
+void task_tell(const struct task *task, const struct pairs *annotations, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+struct task_waiter *task_wait(struct task *task, task_exited_fn done, void *data);
+/* Tells all that wait of task->exit, now. */
+void task_answer_waiters(struct task *task);
+
+/* Sets the result once; `error` may be NULL. */
+void task_set_exit_error(struct task *task, const char *error);
+
+/* The flows; each is begun in the state that its name says and goes on by itself. */
+void task_start(struct task *task);
+/* An error ends it at once: nothing was begun. */
+int task_recover(struct task *task, const uint8_t *driver_state, size_t n_bytes,
+                 struct fail *reterr);
+void task_stop(struct task *task, int signal, uint64_t timeout_usec);
+int task_signal(struct task *task, int signal, struct fail *reterr);
+void task_drain(struct task *task);
+void task_remove(struct task *task);
+
+/* One more of the things for which a start waits has come. */
+void task_start_progress(struct task *task);
+/* Steps of flows that clear away what a task left (remove.c); none of them fails. In a start they
+ * do nothing where an earlier one left nothing. */
+int task_clear_container(void *task, struct fail *fail);
+int task_clear_unit(void *task, struct fail *fail);
+int task_clear_holder(void *task, struct fail *fail);
+int task_clear_slice(void *task, struct fail *fail);
+/* A start that failed has been cleared away: tell who asked for it. */
+void task_fail_start(struct task *task);
+
+/* Shared by start and recovery (follow.c): hear what nspawn says. */
+int task_follow_notify(struct task *task, struct fail *reterr);
+/* What the unit says once the task runs: the end of the container leads to task_drain. */
+void task_handle_unit(struct task *task);
+/* The file that carries the environment; a missing one is fine. */
+void task_remove_settings(const struct task *task);
