@@ -6,6 +6,12 @@ log_level            = "DEBUG"
 disable_update_check = true
 leave_on_terminate   = false
 
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+
 ports {
   http = 5646
 }
@@ -17,5 +23,6 @@ client {
   options = {
     # These ask the network, and the host has none.
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,consul,vault"
+    "driver.allowlist"     = "nspawn"
   }
 }

@@ -6,6 +6,12 @@ bind_addr            = "127.0.0.1"
 disable_update_check = true
 leave_on_terminate   = false
 
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+
 server {
   enabled          = true
   bootstrap_expect = 1
