@@ -18,6 +18,9 @@
 /* Calls of the agent come first. */
 #define PUMP_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
+/* What can be moved is moved before it is given up. */
+#define GIVE_UP_PRIORITY (PUMP_PRIORITY + 1)
+
 /* A full disk, or no inotify watch to be had: nothing tells when that is over. */
 #define RETRY_USEC          (5 * UINT64_C(1000000))
 #define RETRY_ACCURACY_USEC (1 * UINT64_C(1000000))
@@ -361,10 +364,8 @@ static int set_up(struct pump *pump, const struct pump_args *args, struct fail *
                         strerror(-r));
     CLEANUP_FAIL struct fail missing = {};
     r = open_target(pump, &missing);
-    if (r < 0 && r != -ENOENT) {
-        fail_move(reterr, &missing);
-        return r;
-    }
+    if (r < 0 && r != -ENOENT)
+        return fail_set(reterr, r, "%s", fail_text(&missing));
     if (args->remember_tail)
         (void)tail_new(&pump->flow.tail);
     return 0;
@@ -427,6 +428,7 @@ void pump_finish(struct pump *pump, uint64_t give_up_usec, pump_finished_fn done
                                            give_up_usec, 0, on_give_up, pump);
         assert(r >= 0);
         (void)sd_event_source_set_description(pump->give_up, "log-give-up");
+        (void)sd_event_source_set_priority(pump->give_up, GIVE_UP_PRIORITY);
         arm_give_up(pump);
     }
     /* Waiting goes on as it is; what only waits for the task to write must now look for the end. */

@@ -192,7 +192,7 @@ const struct option nspawn_options[] = {
     {
         OPTION_BLOCK(struct nspawn_config, image_download, struct nspawn_image_download,
                          image_download_options),
-        .missing = "remove the block and put the image in place with `machinectl pull-tar` or by hand",
+        .missing = "remove the block and put the image in place yourself (machinectl pull-tar)",
         .help = "Download the image first.",
     },
     {
