@@ -20,6 +20,9 @@ VERSION   := $(or $(VERSION),0.0.0)
 PACKAGES  := libsystemd libh2o-evloop libevent_core libprotobuf-c
 
 O         := $(OUT)/$(BUILD)
+# One short line a step; V=1 shows the commands.
+Q         := $(if $(V),,@)
+say        = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 GEN       := $(OUT)/gen
 PLUGIN    := $(OUT)/nomad-driver-nspawn
 
@@ -68,8 +71,9 @@ all: $(PLUGIN)
 # --- rules -----------------------------------------------------------------------------------
 
 $(GEN)/google/protobuf/%.pb-c.c $(GEN)/google/protobuf/%.pb-c.h: /usr/include/google/protobuf/%.proto
+	$(call say,PROTOC,$*.proto)
 	@mkdir -p $(GEN)
-	protoc-c -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
+	$(Q)protoc-c -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
 
 # protoc-c's own service code is not used, and cannot be generated for a service with a method called
 # Init: nomad__driver__init would be defined twice. So the Driver service is left out of what it reads.
@@ -78,40 +82,113 @@ STRIPPED  := $(PROTOS:%=$(GEN)/%)
 
 $(GEN)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
-	sed '/^service Driver /,/^}/d' $< > $@
+	$(Q)sed '/^service Driver /,/^}/d' $< > $@
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: $(GEN)/proto/%.proto | $(STRIPPED)
-	protoc-c -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
+	$(call say,PROTOC,$*.proto)
+	$(Q)protoc-c -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
 
 $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
+	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) -I$(GEN) $(CFLAGS_ALL) -w $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) -I$(GEN) $(CFLAGS_ALL) -w $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # libh2o's own headers want this said by hand (its .pc file lacks it), and do not pass our warnings.
 $(O)/rpc/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0 -Irpc/h2o_compat
 
 $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
+	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@
-	$(AR) qcs $@ $^
+	$(Q)$(AR) qcs $@ $^
 
 $(O)/nomad-driver-nspawn: $(O)/reactor/main.o $(LIBRARY)
-	$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(PLUGIN): $(OUT)/release/nomad-driver-nspawn
-	strip -o $@ $<
+	$(call say,STRIP,$@)
+	$(Q)strip -o $@ $<
 
 $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(SUPPORT) $(LIBRARY)
-	$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
+
+# --- targets ---------------------------------------------------------------------------------
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
 
+.PHONY: deps
+deps:
+	@tests/deps
+
+# What tests and demo need is installed first; only then is anything known of compilers and libraries.
+.PHONY: demo test check check-e2e
+demo: deps
+	@+$(MAKE) all
+	@tests/demo
+
+test: deps
+	@+tests/test check check-e2e
+
+check: deps
+	@+tests/test check
+
+check-e2e: deps
+	@+tests/test check-e2e
+
+.PHONY: lint
+lint:
+	@tests/lint/lint
+
+REFERENCE := $(O)/tests/reference/reference
+$(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: reference
+reference: $(REFERENCE)
+	@tests/reference/update $(REFERENCE)
+
+.PHONY: format
+format:
+	clang-format -i $(wildcard $(ROOMS:%=%/*.[ch]) tests/*/*.[ch])
+
+.PHONY: install uninstall
+install: $(PLUGIN)
+	install -D -m 755 $(PLUGIN) $(DESTDIR)$(PLUGINDIR)/nomad-driver-nspawn
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/README.md
+	install -D -m 644 CHANGELOG.md $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/CHANGELOG.md
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/LICENSE
+	install -D -m 644 examples/agent.hcl $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/agent.hcl
+
+uninstall:
+	rm -f $(DESTDIR)$(PLUGINDIR)/nomad-driver-nspawn
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn
+
 .PHONY: clean
 clean:
 	rm -rf $(OUT)
+
+.PHONY: help
+help:
+	@echo 'make             the plugin, hardened release: $(PLUGIN)'
+	@echo 'make deps        install what build and tests need (Debian packages); nothing when all is there'
+	@echo 'make demo        the example jobs under a real Nomad in a throwaway systemd host'
+	@echo 'make test        everything: check and check-e2e'
+	@echo 'make check       unit tests under address and undefined-behaviour sanitizers'
+	@echo 'make check-e2e   end to end in the test host, with a real Nomad; needs root'
+	@echo 'make lint        include direction, sizes, unused exports, static analysis'
+	@echo 'make reference   write the option reference of README.md from the option tables'
+	@echo 'make install     to DESTDIR, PLUGINDIR=$(PLUGINDIR), PREFIX=$(PREFIX); also uninstall'
+	@echo 'make format      clang-format the tree'
+	@echo 'make clean       remove $(OUT)'
+	@echo
+	@echo 'BUILD=release|asan   CC=gcc|clang   OUT=build   V=1 shows commands'
+	@echo 'SKIP="tests/unit/test_x.c ..."   sources to leave out'

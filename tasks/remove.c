@@ -1,7 +1,10 @@
 /* Removing all that a task left or half made: units, slice, files. Every step takes what is not
  * there, so this flow also undoes a start that failed, and clears what an earlier one left. */
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
 
+#include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/task.h"
 
@@ -127,4 +130,27 @@ void task_remove(struct task *task)
         return;
     }
     task->flow = flow_start(bus_event(task->host->bus), remove_steps, on_removed, task);
+}
+
+/* --- a task that nobody knows ---------------------------------------------------------------- */
+
+static void on_lost_taken(struct runtime_dir *dir, const struct fail *fail, void *data)
+{
+    struct task *task = data;
+    CLEANUP_FREE char *id = dir != NULL ? runtime_dir_read_id(dir) : NULL;
+
+    task->dir_op = NULL;
+    if (fail != NULL && fail->error != -ENOENT)
+        task_requests_answer(&task->destroys, fail);
+    if (id != NULL && strcmp(id, task->spec.id) == 0)
+        task->dir = dir;
+    else
+        runtime_dir_free(dir);
+    task_remove(task);
+}
+
+void task_remove_lost(struct task *task)
+{
+    task->dir_op = runtime_dir_take(bus_event(task->host->bus), task->machine, false, on_lost_taken,
+                                    task);
 }

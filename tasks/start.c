@@ -27,6 +27,59 @@
  * default for services. */
 #define START_STOP_USEC (90 * UINT64_C(1000000))
 
+/* A plugin that was just launched has its connection within milliseconds. Longer than this, and the
+ * job's restart policy may try again. */
+#define START_BUS_USEC (5 * UINT64_C(1000000))
+
+/* --- bus ------------------------------------------------------------------------------------- */
+
+static void end_bus_wait(struct task *task)
+{
+    task->bus_watch = bus_watch_free(task->bus_watch);
+    task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);
+}
+
+static void on_bus_changed(struct bus *bus, bool up, void *data)
+{
+    struct task *task = data;
+
+    (void)bus;
+    if (!up)
+        return;
+    end_bus_wait(task);
+    flow_continue(task->flow);
+}
+
+static int on_bus_deadline(sd_event_source *source, uint64_t usec, void *data)
+{
+    struct task *task = data;
+    CLEANUP_FAIL struct fail fail = {};
+
+    (void)source;
+    (void)usec;
+    end_bus_wait(task);
+    (void)fail_set_recoverable(&fail, -ENOTCONN,
+                               "no connection to the system bus, over which systemd starts tasks: "
+                               "see 'systemctl status dbus.socket' on the host");
+    flow_fail(task->flow, &fail);
+    return 0;
+}
+
+static int await_bus(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    if (bus_get(task->host->bus) != NULL)
+        return 0;
+    task->bus_watch = bus_watch_add(task->host->bus, on_bus_changed, task);
+    int r = sd_event_add_time_relative(bus_event(task->host->bus), &task->bus_deadline,
+                                       CLOCK_MONOTONIC, START_BUS_USEC, 0, on_bus_deadline, task);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(task->bus_deadline, "task-bus-deadline");
+    return FLOW_WAIT;
+}
+
 /* --- directory and leftovers ----------------------------------------------------------------- */
 
 static void on_dir_taken(struct runtime_dir *dir, const struct fail *fail, void *data)
@@ -332,6 +385,7 @@ static int await_container(void *data, struct fail *fail)
 }
 
 static const struct flow_step start_steps[] = {
+    { "await the system bus", await_bus },
     { "take the runtime directory", take_dir },
     { "kill what an earlier start left", task_clear_container },
     { "stop its unit", task_clear_unit },

@@ -1,6 +1,7 @@
 #include "tasks/task.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -177,6 +178,8 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
 static void drop_activities(struct task *task)
 {
     task->flow = flow_free(task->flow);
+    task->bus_watch = bus_watch_free(task->bus_watch);
+    task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);
     task->dir_op = runtime_dir_op_free(task->dir_op);
     task->machine_op = machine_op_free(task->machine_op);
     task->op = unit_op_free(task->op);
@@ -212,6 +215,22 @@ struct task *task_free(struct task *task)
     task_spec_done(&task->spec);
     free(task);
     return NULL;
+}
+
+void task_abandon(struct task *task)
+{
+    driver_started_fn started_done = TAKE_PTR(task->started_done);
+    driver_done_fn recovered_done = TAKE_PTR(task->recovered_done);
+    CLEANUP_FAIL struct fail fail = {};
+
+    drop_activities(task);
+    (void)fail_set_recoverable(&fail, -ECANCELED, "the plugin is ending");
+    if (started_done != NULL)
+        started_done(NULL, 0, &fail, task->done_data);
+    if (recovered_done != NULL)
+        recovered_done(&fail, task->done_data);
+    task_requests_answer(&task->stops, &fail);
+    task_requests_answer(&task->destroys, &fail);
 }
 
 void task_set_exit_error(struct task *task, const char *error)

@@ -89,6 +89,8 @@ struct task {
     struct task_logs *logs;
 
     /* Start and recovery: what is still waited for, and who for. */
+    struct bus_watch *bus_watch;
+    sd_event_source *bus_deadline;
     bool is_ready, is_held, is_started, is_awaited;
     struct fail fail;
     driver_started_fn started_done;
@@ -139,6 +141,11 @@ void task_stop(struct task *task, int signal, uint64_t timeout_usec);
 int task_signal(struct task *task, int signal, struct fail *reterr);
 void task_drain(struct task *task);
 void task_remove(struct task *task);
+/* In state REMOVING from its birth: a task that nobody knows any more. What is there is removed if
+ * it is of this very start. */
+void task_remove_lost(struct task *task);
+/* The plugin ends: whoever waits is told so. The container runs on. */
+void task_abandon(struct task *task);
 
 /* One more of the things for which a start waits has come. */
 void task_start_progress(struct task *task);
