@@ -9,7 +9,7 @@
 
 #include "logs/fifo.h"
 #include "logs/fifo_watch.h"
-#include "logs/flow.h"
+#include "logs/transfer.h"
 #include "logs/tail.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
@@ -42,7 +42,7 @@ struct pump {
     void *replaced_data;
 
     enum pump_state state;
-    struct flow flow;
+    struct transfer transfer;
     sd_event_source *source_io;
     sd_event_source *target_io; /* NULL for what can't be waited for: it is always ready */
     sd_event_source *turn;
@@ -138,7 +138,7 @@ static int on_target(sd_event_source *source, int fd, uint32_t events, void *dat
 static int watch_target(struct pump *pump)
 {
     pump->target_io = sd_event_source_disable_unref(pump->target_io);
-    int r = sd_event_add_io(pump->event, &pump->target_io, pump->flow.target_fd, EPOLLOUT,
+    int r = sd_event_add_io(pump->event, &pump->target_io, pump->transfer.target_fd, EPOLLOUT,
                             on_target, pump);
     /* Files and /dev/null: never full. */
     if (r == -EPERM)
@@ -153,12 +153,12 @@ static int watch_target(struct pump *pump)
 /* The source on the old descriptor goes before the descriptor does. */
 static int open_target(struct pump *pump, struct fail *reterr)
 {
-    if (pump->flow.target_fd >= 0 && fifo_is_at(pump->flow.target_fd, pump->target))
+    if (pump->transfer.target_fd >= 0 && fifo_is_at(pump->transfer.target_fd, pump->target))
         return 0;
     pump->target_io = sd_event_source_disable_unref(pump->target_io);
 
-    int is_other = flow_open_target(&pump->flow, pump->target, reterr);
-    if (pump->flow.target_fd < 0)
+    int is_other = transfer_open_target(&pump->transfer, pump->target, reterr);
+    if (pump->transfer.target_fd < 0)
         return is_other;
     int r = watch_target(pump);
     if (r < 0)
@@ -177,18 +177,18 @@ static bool look_for_reader(struct pump *pump)
         tell_failure(pump, fail_text(&fail));
     if (r > 0 && pump->on_replaced != NULL)
         pump->on_replaced(pump->replaced_data);
-    return pump->flow.target_fd >= 0 && fifo_has_reader(pump->flow.target_fd);
+    return pump->transfer.target_fd >= 0 && fifo_has_reader(pump->transfer.target_fd);
 }
 
 /* Only a FIFO that has changed gets another watch: to make one opens the file on older kernels, which
  * wakes whoever else is waiting for it, and two would keep each other awake. */
 static void look_again(struct pump *pump)
 {
-    int fd_before = pump->flow.target_fd;
+    int fd_before = pump->transfer.target_fd;
 
     if (look_for_reader(pump))
         pump_set_state(pump, PUMP_FLOWING);
-    else if (pump->flow.target_fd != fd_before)
+    else if (pump->transfer.target_fd != fd_before)
         watch_fifo(pump);
 }
 
@@ -207,7 +207,7 @@ static void end(struct pump *pump, int r)
     pump_set_state(pump, PUMP_ENDED);
     pump->give_up = sd_event_source_disable_unref(pump->give_up);
     pump->target_io = sd_event_source_disable_unref(pump->target_io);
-    pump->flow.target_fd = close_fd(pump->flow.target_fd);
+    pump->transfer.target_fd = close_fd(pump->transfer.target_fd);
     pump->finished(pump, r, pump->finished_data);
 }
 
@@ -216,7 +216,7 @@ static void handle_empty(struct pump *pump)
 {
     if (pump->finished == NULL)
         pump_set_state(pump, PUMP_FLOWING);
-    else if (flow_unread(&pump->flow) > 0)
+    else if (transfer_unread(&pump->transfer) > 0)
         wait_for_reader(pump);
     else
         end(pump, 0);
@@ -224,25 +224,25 @@ static void handle_empty(struct pump *pump)
 
 static void handle_failed(struct pump *pump)
 {
-    tell_failure(pump, strerror(-pump->flow.error));
+    tell_failure(pump, strerror(-pump->transfer.error));
     pump_set_state(pump, PUMP_FAILED);
 }
 
 static void take_turn(struct pump *pump)
 {
-    switch (flow_move(&pump->flow)) {
-    case FLOW_MORE:
+    switch (transfer_move(&pump->transfer)) {
+    case TRANSFER_MORE:
         pump->failure_was_told = false;
         pump_set_state(pump, PUMP_FLOWING);
         break;
-    case FLOW_EMPTY:
+    case TRANSFER_EMPTY:
         handle_empty(pump);
         break;
-    case FLOW_FULL:
+    case TRANSFER_FULL:
         /* Without an end to wait for, it was the task that wrote just now. */
         pump_set_state(pump, pump->target_io != NULL ? PUMP_FULL : PUMP_FLOWING);
         break;
-    case FLOW_NO_READER:
+    case TRANSFER_NO_READER:
         wait_for_reader(pump);
         break;
     default:
@@ -301,12 +301,12 @@ static void tell_loss(const struct pump *pump)
 {
     log_task_warn(pump->task, "%s: nobody read '%s' for %" PRIu64 " ms, %" PRIu64 " bytes are lost",
                   pump->stream, pump->target, pump->give_up_usec / 1000,
-                  flow_unread(&pump->flow));
+                  transfer_unread(&pump->transfer));
 }
 
 static void arm_give_up(struct pump *pump)
 {
-    pump->n_moved_before = pump->flow.n_moved;
+    pump->n_moved_before = pump->transfer.n_moved;
     int r = sd_event_source_set_time_relative(pump->give_up, pump->give_up_usec);
     assert(r >= 0);
     r = sd_event_source_set_enabled(pump->give_up, SD_EVENT_ONESHOT);
@@ -319,7 +319,7 @@ static int on_give_up(sd_event_source *source, uint64_t usec, void *data)
 
     (void)source;
     (void)usec;
-    if (pump->flow.n_moved != pump->n_moved_before || pump->state == PUMP_FLOWING) {
+    if (pump->transfer.n_moved != pump->n_moved_before || pump->state == PUMP_FLOWING) {
         arm_give_up(pump);
         return 0;
     }
@@ -332,7 +332,7 @@ static int on_give_up(sd_event_source *source, uint64_t usec, void *data)
 
 static int add_sources(struct pump *pump)
 {
-    int r = sd_event_add_io(pump->event, &pump->source_io, pump->flow.source_fd, EPOLLIN, on_source,
+    int r = sd_event_add_io(pump->event, &pump->source_io, pump->transfer.source_fd, EPOLLIN, on_source,
                             pump);
     if (r < 0)
         return r;
@@ -356,7 +356,7 @@ static int set_up(struct pump *pump, const struct pump_args *args, struct fail *
     int r = fifo_open_source(args->source_dir_fd, args->source, reterr);
     if (r < 0)
         return r;
-    pump->flow.source_fd = r;
+    pump->transfer.source_fd = r;
 
     r = add_sources(pump);
     if (r < 0)
@@ -367,7 +367,7 @@ static int set_up(struct pump *pump, const struct pump_args *args, struct fail *
     if (r < 0 && r != -ENOENT)
         return fail_set(reterr, r, "%s", fail_text(&missing));
     if (args->remember_tail)
-        (void)tail_new(&pump->flow.tail);
+        (void)tail_new(&pump->transfer.tail);
     return 0;
 }
 
@@ -383,13 +383,13 @@ int pump_new(sd_event *event, const struct pump_args *args, struct pump **ret, s
         .on_replaced = args->on_replaced,
         .replaced_data = args->data,
     };
-    flow_init(&pump->flow);
+    transfer_init(&pump->transfer);
     int r = set_up(pump, args, reterr);
     if (r < 0) {
         pump_free(pump);
         return r;
     }
-    if (pump->flow.target_fd < 0)
+    if (pump->transfer.target_fd < 0)
         wait_for_reader(pump);
     else
         pump_set_state(pump, PUMP_FLOWING);
@@ -407,7 +407,7 @@ struct pump *pump_free(struct pump *pump)
     sd_event_source_disable_unref(pump->retry);
     sd_event_source_disable_unref(pump->give_up);
     fifo_watch_free(pump->watch);
-    flow_done(&pump->flow);
+    transfer_done(&pump->transfer);
     sd_event_unref(pump->event);
     free(pump->task);
     free(pump->target);
@@ -434,18 +434,18 @@ void pump_finish(struct pump *pump, uint64_t give_up_usec, pump_finished_fn done
     /* Waiting goes on as it is; what only waits for the task to write must now look for the end. */
     if (pump->state == PUMP_FLOWING)
         pump_set_state(pump, PUMP_FLOWING);
-    else if (pump->state == PUMP_ALONE && flow_unread(&pump->flow) == 0)
+    else if (pump->state == PUMP_ALONE && transfer_unread(&pump->transfer) == 0)
         (void)sd_event_source_set_enabled(pump->turn, SD_EVENT_ONESHOT);
 }
 
 char *pump_tail_line(struct pump *pump)
 {
-    if (pump->flow.tail == NULL)
+    if (pump->transfer.tail == NULL)
         return NULL;
-    return tail_line(pump->flow.tail, pump->flow.source_fd);
+    return tail_line(pump->transfer.tail, pump->transfer.source_fd);
 }
 
 void pump_forget_tail(struct pump *pump)
 {
-    pump->flow.tail = tail_free(pump->flow.tail);
+    pump->transfer.tail = tail_free(pump->transfer.tail);
 }

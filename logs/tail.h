@@ -1,6 +1,6 @@
 /* The end of what a task wrote at its start, to tell a failure in a sentence. What is moved is doubled
  * into a small pipe of our own by tee(2), read from there and kept; after TAIL_OUTPUT_MAX bytes the
- * owner drops the tail, so that a steady stream costs nothing. Owner: flow. Two descriptors. */
+ * owner drops the tail, so that a steady stream costs nothing. Owner: transfer. Two descriptors. */
 #pragma once
 
 #include <stdbool.h>

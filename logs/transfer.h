@@ -10,18 +10,18 @@
 struct tail;
 
 /* Moved in one go, so that one noisy task does not keep the loop from the others. */
-#define FLOW_TURN_BYTES_MAX (256 * 1024)
+#define TRANSFER_TURN_BYTES_MAX (256 * 1024)
 
-enum flow_state {
-    FLOW_MORE,      /* moved, and there may be more */
-    FLOW_EMPTY,     /* the source has nothing */
-    FLOW_FULL,      /* the target takes nothing until it is read */
-    FLOW_NO_READER, /* nobody reads the target, or it is missing */
-    FLOW_FAILED,    /* the target refuses: `error` */
-    FLOW_STATE_MAX
+enum transfer_state {
+    TRANSFER_MORE,      /* moved, and there may be more */
+    TRANSFER_EMPTY,     /* the source has nothing */
+    TRANSFER_FULL,      /* the target takes nothing until it is read */
+    TRANSFER_NO_READER, /* nobody reads the target, or it is missing */
+    TRANSFER_FAILED,    /* the target refuses: `error` */
+    TRANSFER_STATE_MAX
 };
 
-struct flow {
+struct transfer {
     int source_fd, target_fd;
     /* A read end of a target that was removed before it was read to its end: comes first. */
     int removed_fd;
@@ -31,15 +31,15 @@ struct flow {
     int error;
 };
 
-void flow_init(struct flow *flow);
-void flow_done(struct flow *flow);
+void transfer_init(struct transfer *transfer);
+void transfer_done(struct transfer *transfer);
 
-enum flow_state flow_move(struct flow *flow);
+enum transfer_state transfer_move(struct transfer *transfer);
 
 /* Opens what is at `path` now, if that is not what is open. 1: it took the place of another, whose
  * unread bytes will go to the new one; 0: opened, or still the same; -ENOENT and others: the old one,
  * if any, stays. */
-int flow_open_target(struct flow *flow, const char *path, struct fail *reterr);
+int transfer_open_target(struct transfer *transfer, const char *path, struct fail *reterr);
 
 /* Bytes that nobody would get if all ended now. */
-uint64_t flow_unread(const struct flow *flow);
+uint64_t transfer_unread(const struct transfer *transfer);
