@@ -219,7 +219,7 @@ static const msgpack_object *entry(const msgpack_object_map *map, const char *ke
 static int check_version(const msgpack_object_map *map, struct fail *reterr)
 {
     const msgpack_object *object = entry(map, "version");
-    uint64_t version;
+    uint64_t version = 0;
 
     if (object == NULL)
         return damaged("version", "there", reterr);

@@ -41,7 +41,7 @@ struct unit_op {
 struct units {
     struct bus *bus;
     struct bus_watch *watch;
-    sd_bus_slot *on_job_removed, *subscribe;
+    sd_bus_slot *on_job_removed, *on_owner, *subscribe;
     sd_event_source *work; /* ends ops and sends those that wait */
     LIST_HEAD(, unit_op) ops;
 };
@@ -61,9 +61,11 @@ static void end_op(struct unit_op *op)
     schedule(op->units);
 }
 
-static bool is_not_loaded(const sd_bus_error *error)
+/* Nothing is left to be stopped, forgotten or killed. */
+static bool is_gone(const sd_bus_error *error)
 {
-    return sd_bus_error_has_name(error, "org.freedesktop.systemd1.NoSuchUnit");
+    return sd_bus_error_has_names(error, "org.freedesktop.systemd1.NoSuchUnit",
+                                  "org.freedesktop.systemd1.NoSuchProcess");
 }
 
 static bool is_connection_error(const sd_bus_error *error)
@@ -84,13 +86,13 @@ static void continue_with_reset(struct unit_op *op)
 
 static void handle_error(struct unit_op *op, const sd_bus_error *error)
 {
-    if (is_not_loaded(error)) {
+    if (op->kind != OP_START && is_gone(error)) {
         end_op(op);
         return;
     }
     if (is_connection_error(error)) {
-        /* Nothing is known of the call; it is made again when the bus is back. systemd itself is
-         * never away for long: it re-executes. */
+        /* Nothing is known of the call; it is made again when the bus or systemd is back: it is
+         * never away for long, it re-executes. */
         op->state = OP_WAITS_FOR_BUS;
         log_debug("unit '%s': %s; waiting for systemd", op->name, error->message);
         return;
@@ -304,6 +306,43 @@ static int on_subscribed(sd_bus_message *message, void *data, sd_bus_error *erro
     return 0;
 }
 
+static void subscribe(struct units *units, sd_bus *bus)
+{
+    units->subscribe = sd_bus_slot_unref(units->subscribe);
+    /* systemd sends unit signals only while somebody is subscribed. */
+    int r = sd_bus_call_method_async(bus, &units->subscribe, UNIT_CALL_SERVICE, UNIT_CALL_PATH,
+                                     UNIT_CALL_MANAGER, "Subscribe", on_subscribed, units, NULL);
+    if (r < 0)
+        log_warn("cannot subscribe to systemd's signals: %s", strerror(-r));
+}
+
+/* What is under way is asked again; done meanwhile counts. */
+static void restart_ops(struct units *units)
+{
+    struct unit_op *op;
+
+    LIST_FOREACH(op, &units->ops, entry) {
+        op->reply = sd_bus_slot_unref(op->reply);
+        if (op->state == OP_CALLED || op->state == OP_WAITS_FOR_JOB)
+            op->state = OP_WAITS_FOR_BUS;
+    }
+    schedule(units);
+}
+
+static int on_owner(sd_bus_message *message, void *data, sd_bus_error *error)
+{
+    struct units *units = data;
+    const char *owner;
+
+    (void)error;
+    int r = sd_bus_message_read(message, "sss", NULL, NULL, &owner);
+    if (r < 0 || owner[0] == '\0')
+        return 0;
+    subscribe(units, sd_bus_message_get_bus(message));
+    restart_ops(units);
+    return 0;
+}
+
 static void connect_units(struct units *units)
 {
     sd_bus *bus = bus_get(units->bus);
@@ -311,26 +350,20 @@ static void connect_units(struct units *units)
     int r = sd_bus_match_signal_async(bus, &units->on_job_removed, UNIT_CALL_SERVICE,
                                       UNIT_CALL_PATH, UNIT_CALL_MANAGER, "JobRemoved",
                                       on_job_removed, NULL, units);
-    /* systemd sends unit signals only while somebody is subscribed. */
     if (r >= 0)
-        r = sd_bus_call_method_async(bus, &units->subscribe, UNIT_CALL_SERVICE, UNIT_CALL_PATH,
-                                     UNIT_CALL_MANAGER, "Subscribe", on_subscribed, units, NULL);
+        r = unit_call_match_owner(bus, &units->on_owner, on_owner, units);
     if (r < 0)
-        log_warn("cannot subscribe to systemd's signals: %s", strerror(-r));
+        log_warn("cannot hear systemd's signals: %s", strerror(-r));
+    subscribe(units, bus);
     schedule(units);
 }
 
 static void disconnect_units(struct units *units)
 {
-    struct unit_op *op;
-
     units->on_job_removed = sd_bus_slot_unref(units->on_job_removed);
+    units->on_owner = sd_bus_slot_unref(units->on_owner);
     units->subscribe = sd_bus_slot_unref(units->subscribe);
-    LIST_FOREACH(op, &units->ops, entry) {
-        op->reply = sd_bus_slot_unref(op->reply);
-        if (op->state == OP_CALLED || op->state == OP_WAITS_FOR_JOB)
-            op->state = OP_WAITS_FOR_BUS;
-    }
+    restart_ops(units);
 }
 
 static void on_bus_changed(struct bus *bus, bool up, void *data)

@@ -300,3 +300,13 @@ int unit_call_named(sd_bus *bus, const char *method, const char *name, const cha
     *ret = TAKE_PTR(m);
     return 0;
 }
+
+int unit_call_match_owner(sd_bus *bus, sd_bus_slot **ret, sd_bus_message_handler_t handler,
+                          void *data)
+{
+    return sd_bus_add_match_async(bus, ret,
+                                  "type='signal',sender='org.freedesktop.DBus',"
+                                  "interface='org.freedesktop.DBus',member='NameOwnerChanged',"
+                                  "arg0='" UNIT_CALL_SERVICE "'",
+                                  handler, NULL, data);
+}

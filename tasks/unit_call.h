@@ -24,3 +24,8 @@ int unit_call_kill(const struct unit_call *call, sd_bus *bus, const char *name,
 /* A method that takes the unit's name and, unless NULL, a job mode. */
 int unit_call_named(sd_bus *bus, const char *method, const char *name, const char *mode,
                     sd_bus_message **ret);
+
+/* systemd came back: after a re-execution what was asked, and what it would have told, may be lost.
+ * The handler is called on each change of the owner of its name. */
+int unit_call_match_owner(sd_bus *bus, sd_bus_slot **ret, sd_bus_message_handler_t handler,
+                          void *data);

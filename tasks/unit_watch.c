@@ -18,7 +18,7 @@ struct unit_watch {
     struct bus *bus;
     struct bus_watch *bus_watch;
     char *name, *path;
-    sd_bus_slot *on_changed, *read_unit, *read_service;
+    sd_bus_slot *on_changed, *on_owner, *read_unit, *read_service;
     struct unit_state state;
     unit_changed_fn changed;
     void *data;
@@ -224,6 +224,7 @@ static int on_service_read(sd_bus_message *m, void *data, sd_bus_error *error)
 static void disconnect_watch(struct unit_watch *watch)
 {
     watch->on_changed = sd_bus_slot_unref(watch->on_changed);
+    watch->on_owner = sd_bus_slot_unref(watch->on_owner);
     watch->read_unit = sd_bus_slot_unref(watch->read_unit);
     watch->read_service = sd_bus_slot_unref(watch->read_service);
 }
@@ -245,17 +246,38 @@ static int read_state(struct unit_watch *watch, sd_bus *bus)
     return r;
 }
 
+/* What was true before may have ended without a word: a unit that is gone answers with
+ * LoadState=not-found and otherwise empty values. */
+static int read_anew(struct unit_watch *watch, sd_bus *bus)
+{
+    watch->state = (struct unit_state){};
+    return read_state(watch, bus);
+}
+
+static int on_owner(sd_bus_message *m, void *data, sd_bus_error *error)
+{
+    struct unit_watch *watch = data;
+    const char *owner;
+
+    (void)error;
+    int r = sd_bus_message_read(m, "sss", NULL, NULL, &owner);
+    if (r >= 0 && owner[0] != '\0')
+        r = read_anew(watch, sd_bus_message_get_bus(m));
+    if (r < 0)
+        log_debug("unit '%s': cannot read its state: %s", watch->name, strerror(-r));
+    return 0;
+}
+
 static void connect_watch(struct unit_watch *watch)
 {
     sd_bus *bus = bus_get(watch->bus);
 
-    /* What was true before may have ended without a word: a unit that is gone answers with
-     * LoadState=not-found and otherwise empty values. */
-    watch->state = (struct unit_state){};
     int r = sd_bus_match_signal_async(bus, &watch->on_changed, UNIT_CALL_SERVICE, watch->path,
                                       PROPERTIES, "PropertiesChanged", on_changed, NULL, watch);
     if (r >= 0)
-        r = read_state(watch, bus);
+        r = unit_call_match_owner(bus, &watch->on_owner, on_owner, watch);
+    if (r >= 0)
+        r = read_anew(watch, bus);
     if (r < 0)
         log_debug("unit '%s': cannot watch it: %s", watch->name, strerror(-r));
 }
