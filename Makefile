@@ -103,7 +103,7 @@ $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@
-	$(Q)$(AR) qcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(O)/nomad-driver-nspawn: $(O)/reactor/main.o $(LIBRARY)
 	$(call say,LINK,$@)
