@@ -78,7 +78,7 @@ $(GEN)/google/protobuf/%.pb-c.c $(GEN)/google/protobuf/%.pb-c.h: /usr/include/go
 # protoc-c's own service code is not used, and cannot be generated for a service with a method called
 # Init: nomad__driver__init would be defined twice. So the Driver service is left out of what it reads.
 STRIPPED  := $(PROTOS:%=$(GEN)/%)
-.SECONDARY: $(STRIPPED) $(GEN_C) $(GEN_H)
+.SECONDARY:
 
 $(GEN)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)

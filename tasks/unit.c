@@ -30,7 +30,7 @@ struct unit_op {
     char *name;
     /* Start: the message is kept, so that it can be sent again with its descriptors. */
     struct unit_call *call;
-    bool was_sent;
+    bool was_lost; /* sent to a systemd or a bus that went away: it may have been done */
     char *job;
     sd_bus_slot *reply;
     struct fail fail;
@@ -59,6 +59,12 @@ static void end_op(struct unit_op *op)
     op->reply = sd_bus_slot_unref(op->reply);
     op->state = OP_ENDED;
     schedule(op->units);
+}
+
+static void lose(struct unit_op *op)
+{
+    op->was_lost = true;
+    op->state = OP_WAITS_FOR_BUS;
 }
 
 /* Nothing is left to be stopped, forgotten or killed. */
@@ -93,12 +99,12 @@ static void handle_error(struct unit_op *op, const sd_bus_error *error)
     if (is_connection_error(error)) {
         /* Nothing is known of the call; it is made again when the bus or systemd is back: it is
          * never away for long, it re-executes. */
-        op->state = OP_WAITS_FOR_BUS;
+        lose(op);
         log_debug("unit '%s': %s; waiting for systemd", op->name, error->message);
         return;
     }
     if (op->kind == OP_START && sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists")) {
-        if (!op->was_sent)
+        if (!op->was_lost)
             (void)fail_set(&op->fail, -EEXIST, "the unit '%s' exists already", op->name);
     } else {
         (void)fail_set(&op->fail, -sd_bus_error_get_errno(error), "systemd on '%s': %s", op->name,
@@ -173,7 +179,6 @@ static void send_op(struct unit_op *op)
         return;
     }
     op->state = OP_CALLED;
-    op->was_sent = true;
 }
 
 static void job_ended(struct unit_op *op, const char *result)
@@ -324,7 +329,7 @@ static void restart_ops(struct units *units)
     LIST_FOREACH(op, &units->ops, entry) {
         op->reply = sd_bus_slot_unref(op->reply);
         if (op->state == OP_CALLED || op->state == OP_WAITS_FOR_JOB)
-            op->state = OP_WAITS_FOR_BUS;
+            lose(op);
     }
     schedule(units);
 }
