@@ -74,7 +74,7 @@ static int decode_bool(const struct option *option, const msgpack_object *object
 static int decode_tristate(const struct option *option, const msgpack_object *object,
                            enum tristate *ret, struct fail *reterr)
 {
-    bool value;
+    bool value = false;
     int r = decode_bool(option, object, &value, reterr);
     if (r < 0)
         return r;
