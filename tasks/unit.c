@@ -368,7 +368,6 @@ static void disconnect_units(struct units *units)
     units->on_job_removed = sd_bus_slot_unref(units->on_job_removed);
     units->on_owner = sd_bus_slot_unref(units->on_owner);
     units->subscribe = sd_bus_slot_unref(units->subscribe);
-    restart_ops(units);
 }
 
 static void on_bus_changed(struct bus *bus, bool up, void *data)
@@ -376,10 +375,12 @@ static void on_bus_changed(struct bus *bus, bool up, void *data)
     struct units *units = data;
 
     (void)bus;
-    if (up)
+    if (up) {
         connect_units(units);
-    else
+    } else {
         disconnect_units(units);
+        restart_ops(units);
+    }
 }
 
 struct units *units_new(struct bus *bus)
