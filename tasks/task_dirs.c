@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "reactor/alloc.h"
@@ -17,7 +16,7 @@
 #define BASE_STEP UINT32_C(0x00010000)
 #define N_BASES   ((BASE_MAX - BASE_MIN) / BASE_STEP + 1)
 
-/* nspawn holds a lock on a file of the range's name here while a container has the range. */
+/* nspawn holds a lock (F_OFD_SETLK) on a file of the range's name here while a container has the range. */
 #define LOCK_DIR "/run/systemd/nspawn-uid"
 
 /* Ranges looked at before giving up: with so many allocations on a node, ranges are not the limit. */
@@ -144,8 +143,9 @@ static bool is_locked(uid_t base)
 {
     CLEANUP_FREE char *path = alloc_printf(LOCK_DIR "/%u", base);
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
 }
 
 /* Where the search begins is told by the allocation's id, so that its tasks, started at the same

@@ -1,0 +1,168 @@
+# shellcheck shell=bash
+# Shared by the end-to-end tests, which run inside the test host (tests/host/lib.sh) beside a Nomad
+# server (port 4646) and a client (5646). One job a test, with one group and one task `main` unless
+# the test says otherwise. What is waited for is an event: of Nomad (blocking queries), of the journal
+# or of a directory; AWAIT_SECONDS only ends what hangs.
+
+bats_require_minimum_version 1.5.0
+
+API=http://127.0.0.1:4646/v1
+CLIENT=http://127.0.0.1:5646
+ALLOCS=/var/lib/nomad/alloc
+AWAIT_SECONDS=60
+export NOMAD_CLI_SHOW_HINTS=0
+
+teardown() {
+    local job
+    for job in $(curl -sf "$API/jobs" | jq -r '.[].ID'); do
+        nomad job stop -purge -detach "$job" > /dev/null
+    done
+    await_no_containers
+}
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+# submit JOB [TYPE]: a job whose task's body (config, resources, ...) is standard input; then $ALLOC
+# is its allocation. Nothing is tried twice, so that a failure is seen as it is.
+submit() {
+    local body
+    body=$(cat)
+    submit_job "$1" << END
+job "$1" {
+  type = "${2:-batch}"
+  group "group" {
+    restart {
+      attempts = 0
+      mode     = "fail"
+    }
+    ${RESCHEDULE-$(no_reschedule)}
+    ephemeral_disk {
+      size = 10
+    }
+    ${GROUP-}
+    task "${TASK:-main}" {
+      driver = "nspawn"
+      $body
+    }
+  }
+}
+END
+}
+
+no_reschedule() {
+    echo 'reschedule {
+      attempts  = 0
+      unlimited = false
+    }'
+}
+
+# submit_job JOB: the whole job is standard input
+submit_job() {
+    local file=$BATS_TEST_TMPDIR/$1.nomad.hcl
+    cat > "$file"
+    nomad job run -detach "$file"
+    await "$1" true
+    ALLOC=$(jq -r .ID <<< "$FOUND")
+}
+
+# await JOB EXPRESSION: until the job's newest allocation is as the jq expression says; it is then in
+# $FOUND. States and events of the task `main` are in .TaskStates.main.
+await() {
+    local headers index=0 until=$((SECONDS + AWAIT_SECONDS)) list
+    headers=$(mktemp -p "$BATS_TEST_TMPDIR")
+    while [ $SECONDS -lt $until ]; do
+        list=$(curl -sf -D "$headers" "$API/job/$1/allocations?index=$index&wait=5s") || return 1
+        index=$(awk 'tolower($1) == "x-nomad-index:" { print $2 + 0 }' "$headers")
+        FOUND=$(jq -c 'max_by(.CreateIndex)' <<< "$list")
+        [ "$FOUND" = null ] || ! jq -e "$2" <<< "$FOUND" > /dev/null || return 0
+    done
+    echo "job $1: not within $AWAIT_SECONDS s: $2"
+    jq '{ClientStatus, TaskStates}' <<< "$FOUND"
+    return 1
+}
+
+await_running() { await "$1" ".TaskStates.${2:-main}.State == \"running\""; }
+await_dead() { await "$1" ".TaskStates.${2:-main}.State == \"dead\""; }
+
+# What Nomad shows people of the task's events, one a line; of $FOUND.
+events() { jq -r ".TaskStates.${1:-main}.Events[].DisplayMessage" <<< "$FOUND"; }
+# The code and signal that the last end was reported with.
+exit_code() {
+    jq -r ".TaskStates.${1:-main}.Events | map(select(.Type == \"Terminated\"))[-1].Details.exit_code" <<< "$FOUND"
+}
+
+task_log() { # [STREAM [TASK]]
+    cat "$ALLOCS/$ALLOC/alloc/logs/${2:-main}.${1:-stdout}".[0-9]*
+}
+
+# --- waiting ------------------------------------------------------------------------------------
+
+# until_changed DIRECTORY COMMAND...: runs the command after each change in the directory until it
+# succeeds. The second of the time limit covers what happened between the two.
+until_changed() {
+    local dir=$1 until=$((SECONDS + AWAIT_SECONDS))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $until ] || { echo "not within $AWAIT_SECONDS s: $*"; return 1; }
+        inotifywait -qq -t 1 "$dir" || true
+    done
+}
+
+log_has() { task_log "${2:-stdout}" "${3:-main}" 2> /dev/null | grep -q -- "$1"; }
+# await_log PATTERN [STREAM [TASK]]: in the task's log
+await_log() { until_changed "$ALLOCS/$ALLOC/alloc/logs" log_has "$@"; }
+
+has_no_containers() { ! compgen -G '/run/systemd/transient/nspawn-*' > /dev/null; }
+await_no_containers() { until_changed /run/systemd/transient has_no_containers; }
+
+# In the journal of nomad.service, which has the plugin's lines too.
+journal_cursor() { journalctl -n 0 --show-cursor -q | sed -n 's/^-- cursor: //p'; }
+# await_journal CURSOR PATTERN
+await_journal() {
+    timeout "$AWAIT_SECONDS" grep -m 1 -E -- "$2" \
+        < <(exec journalctl -f -n all -q -o cat --after-cursor="$1" -u nomad.service)
+}
+
+# --- the plugin and the machines ----------------------------------------------------------------
+
+# The plugin that serves the agent.
+plugin_pid() { pgrep -x -P "$(systemctl show -P MainPID nomad.service)" nomad-driver-ns; }
+
+# restart_plugin: SIGKILL, and on when the next one serves
+kill_plugin() {
+    local cursor
+    cursor=$(journal_cursor)
+    kill -KILL "$(plugin_pid)"
+    await_journal "$cursor" "${1:-recovered as machine}" > /dev/null
+}
+
+machine() { echo "${1:-main}-$ALLOC"; }
+leader() { machinectl show -P Leader "$(machine "$@")"; }
+unit() { echo "nspawn-$(machine "$@").service"; }
+
+# restart_agent: with its state; on when the node is ready
+await_agent() { /srv/src/tests/host/node-ready; }
+
+# agent_with KEY=VALUE...: runs the agent, and so the plugin, with these variables from now on
+agent_with() {
+    mkdir -p /run/systemd/system/nomad.service.d
+    printf '[Service]\n' > /run/systemd/system/nomad.service.d/environment.conf
+    printf 'Environment=%s\n' "$@" >> /run/systemd/system/nomad.service.d/environment.conf
+    systemctl daemon-reload
+    systemctl restart nomad.service
+    await_agent
+}
+
+agent_as_ever() {
+    [ -e /run/systemd/system/nomad.service.d/environment.conf ] || return 0
+    rm -r /run/systemd/system/nomad.service.d
+    systemctl daemon-reload
+    systemctl restart nomad.service
+    await_agent
+}
+
+# Skips the test, aloud, where the host has not got the cgroup controller.
+need_controller() {
+    grep -qw "$1" /sys/fs/cgroup/cgroup.controllers ||
+        skip "needs the cgroup controller '$1', which this machine has not given to cgroup v2"
+}
