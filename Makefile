@@ -5,7 +5,7 @@
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BUILD     ?= release
 OUT       ?= build

@@ -17,6 +17,7 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 export LC_ALL=C.UTF-8 NOMAD_CLI_SHOW_HINTS=0
 
 HOST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034 # of use to those who read this in
 SRC_DIR=$(cd "$HOST_DIR/../.." && pwd)
 CACHE_DIR=${NSPAWN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nomad-driver-nspawn}
 RUN_DIR=$CACHE_DIR/hosts
