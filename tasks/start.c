@@ -316,6 +316,9 @@ static int start_container(void *data, struct fail *fail)
     strv_printf(&environment, "NOTIFY_SOCKET=%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(task->dir));
     /* Else an image without systemd gets cgroup v1 mounts. */
     strv_push(&environment, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1");
+    /* It writes where the task writes. Less than an error (how it shortened an interface's name, a
+     * warning at every start) has no place in the task's log. */
+    strv_push(&environment, "SYSTEMD_LOG_LEVEL=err");
 
     struct unit_service service = {
         .name = task->unit_name,

@@ -36,9 +36,6 @@ job "$1" {
       mode     = "fail"
     }
     ${RESCHEDULE-$(no_reschedule)}
-    ephemeral_disk {
-      size = 10
-    }
     ${GROUP-}
     task "${TASK:-main}" {
       driver = "nspawn"
@@ -137,7 +134,7 @@ kill_plugin() {
 }
 
 machine() { echo "${1:-main}-$ALLOC"; }
-leader() { machinectl show -P Leader "$(machine "$@")"; }
+leader() { machinectl show --property=Leader --value "$(machine "$@")"; }
 unit() { echo "nspawn-$(machine "$@").service"; }
 
 # restart_agent: with its state; on when the node is ready
