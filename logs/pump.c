@@ -438,11 +438,11 @@ void pump_finish(struct pump *pump, uint64_t give_up_usec, pump_finished_fn done
         (void)sd_event_source_set_enabled(pump->turn, SD_EVENT_ONESHOT);
 }
 
-char *pump_tail_line(struct pump *pump)
+char *pump_tail_line(struct pump *pump, tail_skip_fn skip)
 {
     if (pump->transfer.tail == NULL)
         return NULL;
-    return tail_line(pump->transfer.tail, pump->transfer.source_fd);
+    return tail_line(pump->transfer.tail, pump->transfer.source_fd, skip);
 }
 
 void pump_forget_tail(struct pump *pump)

@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "logs/tail.h"
 #include "reactor/fail.h"
 
 /* How long the end of a task waits without a byte moving, before what nobody reads is given up: a
@@ -70,6 +71,6 @@ void pump_finish(struct pump *pump, uint64_t give_up_usec, pump_finished_fn done
  * control characters or terminal sequences, at most TAIL_LINE_MAX bytes, heap. Includes what the task
  * wrote and nobody has taken yet, so there is no need to finish first. NULL: nothing written, or more
  * than TAIL_OUTPUT_MAX (tail.h), after which it is no longer followed. */
-char *pump_tail_line(struct pump *pump);
+char *pump_tail_line(struct pump *pump, tail_skip_fn skip);
 /* The start went well: give memory and descriptors of the tail back. */
 void pump_forget_tail(struct pump *pump);

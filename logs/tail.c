@@ -93,7 +93,7 @@ bool tail_is_over(const struct tail *tail)
     return tail->n_seen >= TAIL_OUTPUT_MAX;
 }
 
-char *tail_line(struct tail *tail, int fd)
+char *tail_line(struct tail *tail, int fd, tail_skip_fn skip)
 {
     /* What is unread now will be doubled once more when it is moved: it is kept in a copy only. */
     CLEANUP_FREE struct tail *copy = alloc_memdup(tail, sizeof(*tail));
@@ -101,7 +101,7 @@ char *tail_line(struct tail *tail, int fd)
     ssize_t n = tail_double(copy, fd, TAIL_OUTPUT_MAX);
     if (n > 0)
         tail_keep(copy, (size_t)n);
-    return tail_last_line(copy->bytes, copy->n_bytes);
+    return tail_last_line(copy->bytes, copy->n_bytes, skip);
 }
 
 static bool is_line_end(char c)
@@ -186,7 +186,7 @@ static char *clean(const char *s, size_t n)
     return line;
 }
 
-char *tail_last_line(const char *bytes, size_t n_bytes)
+char *tail_last_line(const char *bytes, size_t n_bytes, tail_skip_fn skip)
 {
     size_t end = n_bytes;
 
@@ -195,7 +195,7 @@ char *tail_last_line(const char *bytes, size_t n_bytes)
         while (start > 0 && !is_line_end(bytes[start - 1]))
             start--;
         CLEANUP_FREE char *line = clean(bytes + start, end - start);
-        if (line[0] != '\0')
+        if (line[0] != '\0' && (skip == NULL || !skip(line)))
             return TAKE_PTR(line);
         end = start > 0 ? start - 1 : 0;
     }

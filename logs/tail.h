@@ -25,9 +25,12 @@ void tail_keep(struct tail *tail, size_t n_moved);
 /* TAIL_OUTPUT_MAX is reached: of no use any more. */
 bool tail_is_over(const struct tail *tail);
 
-/* The last line, counting what is still unread in the pipe `fd`; see tail_last_line. */
-char *tail_line(struct tail *tail, int fd);
+/* Says of a line that it tells nothing; NULL: every line tells something. */
+typedef bool (*tail_skip_fn)(const char *line);
 
-/* The last line of `bytes` that is not blank: UTF-8, without control characters and terminal
+/* The last line, counting what is still unread in the pipe `fd`; see tail_last_line. */
+char *tail_line(struct tail *tail, int fd, tail_skip_fn skip);
+
+/* The last line of `bytes` that is not blank and not to be skipped: UTF-8, without control characters and terminal
  * sequences, cut at TAIL_LINE_MAX bytes; heap. NULL: there is none. */
-char *tail_last_line(const char *bytes, size_t n_bytes);
+char *tail_last_line(const char *bytes, size_t n_bytes, tail_skip_fn skip);

@@ -8,21 +8,18 @@
 #include "reactor/cleanup.h"
 
 static const char *const map_options[NSPAWN_BIND_MAP_MAX] = {
-    [NSPAWN_BIND_MAP_NONE] = "",
-    [NSPAWN_BIND_MAP_IDMAP] = ":idmap",
-    [NSPAWN_BIND_MAP_ROOTIDMAP] = ":rootidmap",
+    [NSPAWN_BIND_MAP_IDMAP] = "idmap",
+    [NSPAWN_BIND_MAP_ROOTIDMAP] = "rootidmap",
 };
 
 void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
-                      bool read_only, enum nspawn_bind_map map)
+                      struct nspawn_bind_how how)
 {
-    assert(map < NSPAWN_BIND_MAP_MAX);
     binds->items = alloc_grow(binds->items, binds->n_items + 1, sizeof(struct nspawn_bind));
     binds->items[binds->n_items++] = (struct nspawn_bind){
         .source = alloc_strdup(source),
         .target = alloc_strdup(target),
-        .read_only = read_only,
-        .map = map,
+        .how = how,
     };
 }
 
@@ -49,14 +46,22 @@ static char *escape_path(const char *path)
     return escaped;
 }
 
-static void push_bind(const struct nspawn_bind *bind, struct strv *argv)
+static void push_bind(const char *source, const char *target, struct nspawn_bind_how how,
+                      struct strv *argv)
 {
-    CLEANUP_FREE char *source = escape_path(bind->source);
-    CLEANUP_FREE char *target = escape_path(bind->target);
+    CLEANUP_FREE char *escaped_source = escape_path(source);
+    CLEANUP_FREE char *escaped_target = escape_path(target);
+    struct strv options = {};
 
-    assert(bind->source[0] == '/' && bind->target[0] == '/');
-    strv_printf(argv, "--bind%s=%s:%s%s", bind->read_only ? "-ro" : "", source, target,
-                map_options[bind->map]);
+    assert(source[0] == '/' && target[0] == '/' && how.map < NSPAWN_BIND_MAP_MAX);
+    if (how.without_submounts)
+        strv_push(&options, "norbind");
+    if (map_options[how.map] != NULL)
+        strv_push(&options, map_options[how.map]);
+    CLEANUP_FREE char *joined = strv_join(&options, ",");
+    strv_printf(argv, "--bind%s=%s:%s%s%s", how.read_only ? "-ro" : "", escaped_source,
+                escaped_target, options.n_items > 0 ? ":" : "", joined);
+    strv_done(&options);
 }
 
 static void push_job_binds(const struct pairs *binds, const struct nspawn_run *run, bool read_only,
@@ -66,12 +71,9 @@ static void push_job_binds(const struct pairs *binds, const struct nspawn_run *r
         const char *path = binds->items[i].key;
         CLEANUP_FREE char *source = path[0] == '/' ? alloc_strdup(path)
                                                    : alloc_printf("%s/%s", run->task_dir, path);
-        struct nspawn_bind bind = {
-            .source = source,
-            .target = binds->items[i].value,
-            .read_only = read_only,
-        };
-        push_bind(&bind, argv);
+
+        push_bind(source, binds->items[i].value,
+                  (struct nspawn_bind_how){ .read_only = read_only }, argv);
     }
 }
 
@@ -142,7 +144,8 @@ void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *ru
     push_options(config, run, argv);
     push_user_namespace(run, argv);
     for (size_t i = 0; i < run->binds.n_items; i++)
-        push_bind(&run->binds.items[i], argv);
+        push_bind(run->binds.items[i].source, run->binds.items[i].target, run->binds.items[i].how,
+                  argv);
     push_job_binds(&config->bind, run, false, argv);
     push_job_binds(&config->bind_read_only, run, true, argv);
     strv_push(argv, "--");

@@ -16,11 +16,16 @@ enum nspawn_bind_map {
     NSPAWN_BIND_MAP_MAX
 };
 
+struct nspawn_bind_how {
+    bool read_only;
+    enum nspawn_bind_map map; /* not NONE only together with a user namespace */
+    bool without_submounts;   /* only the file system that the source itself is on */
+};
+
 struct nspawn_bind {
     char *source; /* absolute; any bytes but NUL */
     char *target; /* absolute path inside */
-    bool read_only;
-    enum nspawn_bind_map map; /* not NONE only together with a user namespace */
+    struct nspawn_bind_how how;
 };
 
 struct nspawn_binds {
@@ -30,7 +35,7 @@ struct nspawn_binds {
 
 /* Copies the paths. */
 void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
-                      bool read_only, enum nspawn_bind_map map);
+                      struct nspawn_bind_how how);
 void nspawn_binds_done(struct nspawn_binds *binds);
 
 /* What the driver decided, beside what the job said. Everything is borrowed. */

@@ -142,15 +142,16 @@ static void on_owned(const struct fail *fail, void *data)
         flow_continue(task->flow);
 }
 
-static int bind_volumes(struct task *task, bool user_namespace)
+static void bind_volumes(struct task *task, bool user_namespace)
 {
     for (size_t i = 0; i < task->spec.n_mounts; i++) {
         const struct task_mount *mount = &task->spec.mounts[i];
-        bool can_map = user_namespace && probe_idmap(mount->host_path) >= 0;
-        nspawn_binds_add(&task->dirs.binds, mount->host_path, mount->task_path, mount->read_only,
-                         can_map ? NSPAWN_BIND_MAP_IDMAP : NSPAWN_BIND_MAP_NONE);
+        struct nspawn_bind_how how = { .read_only = mount->read_only };
+
+        if (user_namespace && probe_idmap(mount->host_path) >= 0)
+            how.map = NSPAWN_BIND_MAP_IDMAP;
+        nspawn_binds_add(&task->dirs.binds, mount->host_path, mount->task_path, how);
     }
-    return 0;
 }
 
 static int make_dirs(void *data, struct fail *fail)
@@ -161,9 +162,9 @@ static int make_dirs(void *data, struct fail *fail)
     int r = task_dirs_make(&task->spec, user_namespace, &task->dirs, fail);
     if (r < 0)
         return r;
-    r = bind_volumes(task, user_namespace);
-    if (r < 0 || task->dirs.shifted.n_items == 0)
-        return r;
+    bind_volumes(task, user_namespace);
+    if (task->dirs.shifted.n_items == 0)
+        return 0;
     task->uid_base = task->dirs.base;
     strv_copy(&task->shifted_dirs, &task->dirs.shifted);
     r = ownership_new(bus_event(task->host->bus), &task->shifted_dirs, task->uid_base, on_owned,

@@ -207,6 +207,16 @@ static enum nspawn_bind_map decide_map(const struct make *make, const char *sour
     return NSPAWN_BIND_MAP_NONE;
 }
 
+/* Without submounts: an image that was downloaded into the task's directory is one while it runs, and
+ * would show itself inside itself. */
+static void add_bind(const struct make *make, const char *source, const char *target, bool read_only,
+                     enum nspawn_bind_map map)
+{
+    struct nspawn_bind_how how = { .read_only = read_only, .map = map, .without_submounts = true };
+
+    nspawn_binds_add(&make->dirs->binds, source, target, how);
+}
+
 static int add_dir(const struct make *make, const char *source, const char *variable,
                    const char *target, enum nspawn_bind_map *ret_map, struct fail *reterr)
 {
@@ -218,7 +228,7 @@ static int add_dir(const struct make *make, const char *source, const char *vari
     if (r < 0)
         return r;
     *ret_map = decide_map(make, source);
-    nspawn_binds_add(&make->dirs->binds, source, target, false, *ret_map);
+    add_bind(make, source, target, false, *ret_map);
     return 0;
 }
 
@@ -231,7 +241,7 @@ static void add_logs(const struct make *make, const char *source, const char *ta
     CLEANUP_FREE char *logs_target = alloc_printf("%s/logs", target);
 
     if (check_dir(logs_source, NULL) >= 0)
-        nspawn_binds_add(&make->dirs->binds, logs_source, logs_target, true, map);
+        add_bind(make, logs_source, logs_target, true, map);
 }
 
 static int add_dirs(const struct make *make, const struct task_spec *spec, struct fail *reterr)

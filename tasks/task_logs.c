@@ -277,11 +277,19 @@ int task_logs_open_payload(struct task_logs *logs, int *ret_stdout, int *ret_std
     return 0;
 }
 
+/* What nspawn's parent process says when its child has told why, and the other way round. */
+static bool is_consequence(const char *line)
+{
+    return strcmp(line, "Child died too early.") == 0 ||
+           strcmp(line, "Parent died too early") == 0 || strcmp(line, "Parent died too early.") == 0;
+}
+
 char *task_logs_last_line(struct task_logs *logs)
 {
-    char *line = pump_tail_line(logs->streams[STREAM_STDERR].pump);
+    char *line = pump_tail_line(logs->streams[STREAM_STDERR].pump, is_consequence);
 
-    return line != NULL ? line : pump_tail_line(logs->streams[STREAM_STDOUT].pump);
+    return line != NULL ? line
+                        : pump_tail_line(logs->streams[STREAM_STDOUT].pump, is_consequence);
 }
 
 void task_logs_forget_tail(struct task_logs *logs)

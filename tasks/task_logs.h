@@ -38,6 +38,7 @@ int task_logs_open_payload(struct task_logs *logs, int *ret_stdout, int *ret_std
  * under way is given up. */
 void task_logs_finish(struct task_logs *logs, task_logs_done_fn done, void *data);
 
-/* The last thing that was said, on stderr first; heap, NULL: nothing. See pump_tail_line. */
+/* The last thing that was said, on stderr first, without nspawn's words that only say that it has
+ * said why; heap, NULL: nothing. See pump_tail_line. */
 char *task_logs_last_line(struct task_logs *logs);
 void task_logs_forget_tail(struct task_logs *logs);

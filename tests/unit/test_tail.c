@@ -46,16 +46,29 @@ static void test_last_line_is_what_a_person_would_read(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        CLEANUP_FREE char *line = tail_last_line(lines[i].text, strlen(lines[i].text));
+        CLEANUP_FREE char *line = tail_last_line(lines[i].text, strlen(lines[i].text), NULL);
         if (lines[i].line == NULL ? line != NULL : line == NULL || strcmp(line, lines[i].line) != 0)
             fail_msg("%s: got '%s'", lines[i].what, line != NULL ? line : "(none)");
     }
 }
 
+static bool is_echo(const char *line)
+{
+    return strcmp(line, "echo") == 0;
+}
+
+static void test_lines_to_be_skipped_are_passed_over(void **state)
+{
+    (void)state;
+    CLEANUP_FREE char *line = tail_last_line("cause\necho\n\necho\n", 17, is_echo);
+    assert_string_equal(line, "cause");
+    assert_null(tail_last_line("echo\necho", 9, is_echo));
+}
+
 static void test_last_line_may_hold_nul_bytes(void **state)
 {
     (void)state;
-    CLEANUP_FREE char *line = tail_last_line("x\na\0b\0\n", 7);
+    CLEANUP_FREE char *line = tail_last_line("x\na\0b\0\n", 7, NULL);
     assert_string_equal(line, "ab");
 }
 
@@ -68,7 +81,7 @@ static void test_last_line_is_cut_between_characters(void **state)
         memset(text, 'x', n_before);
         for (size_t i = n_before; i + 3 <= sizeof(text); i += 3)
             memcpy(text + i, "\xe2\x82\xac", 3);
-        CLEANUP_FREE char *line = tail_last_line(text, n_before + 3 * TAIL_LINE_MAX / 3 * 2);
+        CLEANUP_FREE char *line = tail_last_line(text, n_before + 3 * TAIL_LINE_MAX / 3 * 2, NULL);
         assert_true(utf8_is_valid(line, strlen(line)));
         assert_in_range(strlen(line), TAIL_LINE_MAX - 2, TAIL_LINE_MAX);
     }
@@ -82,7 +95,7 @@ static void test_last_line_of_text_cut_anywhere_is_valid(void **state)
     for (size_t from = 0; from < sizeof(text); from++) {
         for (size_t n = 0; from + n < sizeof(text); n++) {
             CLEANUP_FREE char *copy = n > 0 ? alloc_memdup(text + from, n) : NULL;
-            CLEANUP_FREE char *line = tail_last_line(copy, n);
+            CLEANUP_FREE char *line = tail_last_line(copy, n, NULL);
             assert_true(line == NULL || (line[0] != '\0' && utf8_is_valid(line, strlen(line))));
         }
     }
@@ -129,7 +142,7 @@ static size_t take(struct fixture *fixture, size_t n_max)
 
 static void assert_line(struct fixture *fixture, const char *expected)
 {
-    CLEANUP_FREE char *line = tail_line(fixture->tail, fixture->pipe[0]);
+    CLEANUP_FREE char *line = tail_line(fixture->tail, fixture->pipe[0], NULL);
 
     assert_non_null(line);
     assert_string_equal(line, expected);
@@ -142,7 +155,7 @@ static void test_nothing_moved_has_no_line(void **state)
     (void)state;
     set_up(&fixture);
     assert_int_equal(take(&fixture, 1), 0);
-    assert_null(tail_line(fixture.tail, fixture.pipe[0]));
+    assert_null(tail_line(fixture.tail, fixture.pipe[0], NULL));
     tear_down(&fixture);
 }
 
@@ -171,7 +184,7 @@ static void test_piece_that_is_not_moved_is_not_kept(void **state)
     put(&fixture, "never moved");
     assert_int_equal(take(&fixture, 0), 0);
     assert_int_equal(read(fixture.pipe[0], byte, sizeof(byte)), strlen("never moved"));
-    assert_null(tail_line(fixture.tail, fixture.pipe[0]));
+    assert_null(tail_line(fixture.tail, fixture.pipe[0], NULL));
     tear_down(&fixture);
 }
 
@@ -215,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_last_line_is_what_a_person_would_read),
+        FD_LEAK_TEST(test_lines_to_be_skipped_are_passed_over),
         FD_LEAK_TEST(test_last_line_may_hold_nul_bytes),
         FD_LEAK_TEST(test_last_line_is_cut_between_characters),
         FD_LEAK_TEST(test_last_line_of_text_cut_anywhere_is_valid),
