@@ -17,6 +17,9 @@ ports {
 }
 
 client {
+  host_volume "data" {
+    path = "/srv/volume"
+  }
   enabled           = true
   servers           = ["127.0.0.1:4647"]
   network_interface = "lo"
