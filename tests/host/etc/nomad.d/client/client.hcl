@@ -29,3 +29,8 @@ client {
     "driver.allowlist"     = "nspawn"
   }
 }
+
+# Without it newer agents ask no driver for statistics.
+telemetry {
+  publish_allocation_metrics = true
+}
