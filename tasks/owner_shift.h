@@ -1,6 +1,6 @@
 /* Gives one file of a directory that a container can write to into the container's range of users,
- * in a way that can't be led elsewhere: paths are resolved below a descriptor, through no link and no
- * mount, and the owner is changed through a descriptor of the very inode that was looked at.
+ * in a way that can't be led elsewhere: paths are resolved below a descriptor, through no link and
+ * no mount, and the owner is changed through a descriptor of the very inode that was looked at.
  *
  * User and group N of the host, below 65536, become BASE + N. What is in the range already, or
  * belongs to another range, stays. So do devices, and files with several names: another name may be
@@ -13,7 +13,7 @@
 
 #define OWNER_SHIFT_RANGE 65536
 
-/* A multiple of OWNER_SHIFT_RANGE other than 0 whose range ends below what is no user, (uid_t)-1. */
+/* A multiple of OWNER_SHIFT_RANGE, not 0, whose range ends below (uid_t)-1, which is no user. */
 bool owner_shift_base_is_valid(uid_t base);
 
 /* A directory below `root_fd` ("." for itself), to be read; negative errno. */

@@ -22,8 +22,8 @@
 
 #define SECOND_USEC UINT64_C(1000000)
 
-/* Opening a directory counts as so many entries. It is more work than an entry, and sd-event keeps a
- * descriptor of each that was followed until the turn ends. */
+/* Opening a directory counts as so many entries. It is more work than an entry, and sd-event keeps
+ * a descriptor of each that was followed until the turn ends. */
 #define DIR_COST 16
 
 /* Known by path and inode, and opened for each use: a descriptor kept open would keep Nomad from
@@ -230,7 +230,10 @@ static void handle_change(struct watch *watch, const char *name, bool has_appear
         note(ownership, watch->root, watch->path, r);
         return;
     }
-    if (name != NULL && shift_entry(ownership, watch->root, watch->path, fd, name) && has_appeared) {
+    if (name == NULL)
+        return;
+    bool is_dir = shift_entry(ownership, watch->root, watch->path, fd, name);
+    if (is_dir && has_appeared) {
         CLEANUP_FREE char *path = ownership_walk_join(watch->path, name);
         push_appeared(ownership, watch->root, path);
     }
@@ -266,7 +269,8 @@ static int add_watch(struct ownership *ownership, int fd, struct watch **ret)
         return -errno;
     struct watch *watch = ALLOC_NEW(struct watch);
     *watch = (struct watch){ .ownership = ownership, .dev = st.st_dev, .ino = st.st_ino };
-    int r = sd_event_add_inotify_fd(ownership->event, &watch->source, fd, FOLLOWED, on_event, watch);
+    int r = sd_event_add_inotify_fd(ownership->event, &watch->source, fd, FOLLOWED, on_event,
+                                    watch);
     if (r < 0) {
         watch_free(watch);
         return r;

@@ -13,12 +13,12 @@
 #include "tasks/ownership.h"
 
 /* Half of the room is for breadth. The other half is for depth: one directory a level, and a path
- * that can be opened has no more levels than this. So the list never fills in the middle of a tree. */
+ * that can be opened has no more levels than this. So the list is never full amid a tree. */
 #define DEPTH_MAX (PATH_MAX / 2)
 #define BREADTH_MAX (OWNERSHIP_QUEUE_MAX - DEPTH_MAX)
 
-/* Bytes of entries read at once. Not more, because what was read is read again when the directory is
- * left in between. */
+/* Bytes of entries read at once. Not more, because what was read is read again when the directory
+ * is left in between. */
 #define READ_BYTES 4096
 
 static_assert(OWNERSHIP_QUEUE_MAX > DEPTH_MAX, "some room for breadth");
@@ -80,9 +80,9 @@ static bool is_dot(const char *name)
 }
 
 /* The position is the file system's own, and holds for another descriptor of the same directory, as
- * it must for NFS. (On a tmpfs before Linux 6.6 it is a mere count: what is removed while a directory
- * of more than OWNERSHIP_BATCH_MAX entries is read may hide another entry. It's seen at its next
- * change.) */
+ * it must for NFS. (On a tmpfs before Linux 6.6 it is a mere count: what is removed while a
+ * directory of more than OWNERSHIP_BATCH_MAX entries is read may hide another entry. It's seen at
+ * its next change.) */
 int ownership_walk_read(struct ownership_walk_dir *dir, int fd, size_t n_max,
                         ownership_entry_fn entry, bool (*wants_more)(void *data), void *data,
                         size_t *ret_n)

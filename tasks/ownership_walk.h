@@ -1,6 +1,6 @@
-/* The directories that an ownership has still to walk, and how far each was read. A directory on top
- * is read, what is found in it goes on top of it: so a tree of any breadth is walked to its end with
- * a bounded list, each directory is read once, and none is open between two turns of the loop.
+/* The directories that an ownership has still to walk, and how far each was read. The one on top is
+ * read, and what is found in it goes on top of it: so a tree of any breadth is walked to its end
+ * with a bounded list, and no directory is open between two turns of the loop.
  * In memory of the caller; zero-filled is empty. */
 #pragma once
 
@@ -36,8 +36,9 @@ char *ownership_walk_join(const char *path, const char *name);
 
 typedef void (*ownership_entry_fn)(const char *name, void *data);
 
-/* Reads on where the last call ended, at most `n_max` entries. After each, `wants_more` says whether
- * to go on. Answers 0 at the directory's end, 1 before it, or negative errno; always sets `ret_n`. */
+/* Reads on where the last call ended, at most `n_max` entries. After each, `wants_more` says
+ * whether to go on. Answers 0 at the directory's end, 1 before it, or negative errno; `ret_n` is
+ * set in any case. */
 int ownership_walk_read(struct ownership_walk_dir *dir, int fd, size_t n_max,
                         ownership_entry_fn entry, bool (*wants_more)(void *data), void *data,
                         size_t *ret_n);
