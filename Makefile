@@ -38,7 +38,7 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPLUGIN_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
 CFLAGS_ALL   := -std=gnu17 -g -ffunction-sections -fdata-sections $(WARNINGS)
 LDFLAGS_ALL  := -Wl,--gc-sections -Wl,--as-needed
-LIBS         := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lmsgpackc
+LIBS         := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lmsgpackc -lm
 
 ifeq ($(BUILD),release)
 CFLAGS_ALL  += -O2 $(HARDENING)
