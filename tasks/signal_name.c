@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -19,18 +20,32 @@ static bool parse_number(const char *text, int *ret)
     return true;
 }
 
+/* What the C library does not call by these names, and jobs do. */
+static const struct {
+    const char *name;
+    int signal;
+} aliases[] = { { "IO", SIGIO }, { "IOT", SIGIOT } };
+
+static int parse_alias(const char *name)
+{
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
+        if (strcasecmp(aliases[i].name, name) == 0)
+            return aliases[i].signal;
+    return -EINVAL;
+}
+
 static int parse_realtime(const char *name)
 {
-    int offset = 0;
+    int offset = 0, signal = -EINVAL;
 
     if (strncasecmp(name, "RTMIN", 5) == 0) {
         if (name[5] == '\0' || (name[5] == '+' && parse_number(name + 6, &offset)))
-            return SIGRTMIN + offset;
+            signal = SIGRTMIN + offset;
     } else if (strncasecmp(name, "RTMAX", 5) == 0) {
         if (name[5] == '\0' || (name[5] == '-' && parse_number(name + 6, &offset)))
-            return SIGRTMAX - offset;
+            signal = SIGRTMAX - offset;
     }
-    return -EINVAL;
+    return signal >= SIGRTMIN ? signal : -EINVAL;
 }
 
 static int parse_name(const char *name)
@@ -40,7 +55,8 @@ static int parse_name(const char *name)
         if (abbreviation != NULL && strcasecmp(abbreviation, name) == 0)
             return signal;
     }
-    return parse_realtime(name);
+    int signal = parse_alias(name);
+    return signal < 0 ? parse_realtime(name) : signal;
 }
 
 int signal_name_parse(const char *name, struct fail *reterr)
