@@ -1,6 +1,8 @@
 #include "reactor/log.h"
 
+#include <assert.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -15,60 +17,74 @@ static const char *const level_names[LOG_LEVEL_MAX] = {
 
 static enum log_level lowest = LOG_LEVEL_TRACE;
 
+/* Of an id, which Nomad makes of a UUID and a name of at most 128 bytes: enough for any of its own,
+ * and the message has its place beside any other. */
+#define TASK_SHOWN_MAX 512
+
+/* A message fills what is left but for its quote, the brace and the newline. */
+#define RECORD_TAIL 3
+
 struct record {
     char bytes[LOG_RECORD_MAX];
     size_t n;
+    size_t room; /* for what is still to come of a string */
 };
-
-/* Room that is always kept for the closing quote, brace and newline. */
-#define RECORD_TAIL 8
-
-static void put(struct record *record, const char *bytes, size_t n)
-{
-    if (n <= sizeof(record->bytes) - RECORD_TAIL - record->n) {
-        memcpy(record->bytes + record->n, bytes, n);
-        record->n += n;
-    }
-}
 
 static void put_text(struct record *record, const char *text)
 {
-    put(record, text, strlen(text));
+    size_t n = strlen(text);
+
+    assert(n <= sizeof(record->bytes) - record->n);
+    memcpy(record->bytes + record->n, text, n);
+    record->n += n;
 }
 
-static void put_escaped_byte(struct record *record, unsigned char c)
+/* A part of a string, whole; with the first that does not fit the string ends. */
+static void put_part(struct record *record, const char *bytes, size_t n)
+{
+    if (n > record->room) {
+        record->room = 0;
+        return;
+    }
+    memcpy(record->bytes + record->n, bytes, n);
+    record->n += n;
+    record->room -= n;
+}
+
+static void put_byte(struct record *record, unsigned char c)
 {
     char escape[8];
 
     if (c == '"' || c == '\\')
-        put(record, (char[]){ '\\', (char)c }, 2);
+        put_part(record, (char[]){ '\\', (char)c }, 2);
     else if (c == '\n')
-        put_text(record, "\\n");
+        put_part(record, "\\n", 2);
     else if (c < 0x20 || c == 0x7f) {
         (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
-        put_text(record, escape);
+        put_part(record, escape, strlen(escape));
     } else
-        put(record, (char[]){ (char)c }, 1);
+        put_part(record, (char[]){ (char)c }, 1);
 }
 
-static void put_string(struct record *record, const char *text)
+static void put_string(struct record *record, const char *text, size_t n_max)
 {
     size_t left = strlen(text);
 
     put_text(record, "\"");
-    while (left > 0) {
+    record->room = n_max;
+    while (left > 0 && record->room > 0) {
         size_t length = utf8_sequence(text, left);
         if (length == 1)
-            put_escaped_byte(record, (unsigned char)*text);
+            put_byte(record, (unsigned char)*text);
         else if (length > 1)
-            put(record, text, length);
+            put_part(record, text, length);
         else
-            put_text(record, "\xef\xbf\xbd");
+            put_part(record, "\xef\xbf\xbd", 3);
         length += length == 0;
         text += length;
         left -= length;
     }
-    memcpy(record->bytes + record->n++, "\"", 1);
+    put_text(record, "\"");
 }
 
 static void put_timestamp(struct record *record)
@@ -81,7 +97,7 @@ static void put_timestamp(struct record *record)
     (void)gmtime_r(&now.tv_sec, &tm);
     (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
     (void)snprintf(text, sizeof(text), "%s.%06ldZ", date, now.tv_nsec / 1000);
-    put_string(record, text);
+    put_string(record, text, sizeof(text));
 }
 
 void log_set_level(enum log_level level)
@@ -103,17 +119,16 @@ void log_write(enum log_level level, const char *task, const char *format, ...)
 
     record.n = 0;
     put_text(&record, "{\"@level\":");
-    put_string(&record, level_names[level]);
+    put_string(&record, level_names[level], SIZE_MAX);
     put_text(&record, ",\"@timestamp\":");
     put_timestamp(&record);
     if (task != NULL) {
         put_text(&record, ",\"task_id\":");
-        put_string(&record, task);
+        put_string(&record, task, TASK_SHOWN_MAX);
     }
     put_text(&record, ",\"@message\":");
-    put_string(&record, message);
-    memcpy(record.bytes + record.n, "}\n", 2);
-    record.n += 2;
+    put_string(&record, message, sizeof(record.bytes) - record.n - 1 - RECORD_TAIL);
+    put_text(&record, "}\n");
 
     /* A reader that is gone or slow must not stop the loop; there is nobody to tell. */
     ssize_t written = write(STDERR_FILENO, record.bytes, record.n);
