@@ -1,6 +1,8 @@
 #include "reactor/log.h"
 
 #include <assert.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -100,6 +102,20 @@ static void put_timestamp(struct record *record)
     put_string(record, text, sizeof(text));
 }
 
+/* A reader that is gone or slow must not stop the loop; there is nobody to tell. The descriptor is
+ * not ours alone to be made non-blocking when the plugin is run by hand. */
+static void send_record(const struct record *record)
+{
+    struct pollfd fd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+    if (poll(&fd, 1, 0) <= 0 || !(fd.revents & POLLOUT))
+        return;
+    ssize_t written = write(STDERR_FILENO, record->bytes, record->n);
+    (void)written;
+}
+
+_Static_assert(LOG_RECORD_MAX <= PIPE_BUF, "a longer record might have to wait for room");
+
 void log_set_level(enum log_level level)
 {
     lowest = level;
@@ -130,7 +146,5 @@ void log_write(enum log_level level, const char *task, const char *format, ...)
     put_string(&record, message, sizeof(record.bytes) - record.n - 1 - RECORD_TAIL);
     put_text(&record, "}\n");
 
-    /* A reader that is gone or slow must not stop the loop; there is nobody to tell. */
-    ssize_t written = write(STDERR_FILENO, record.bytes, record.n);
-    (void)written;
+    send_record(&record);
 }

@@ -1,6 +1,6 @@
 /* The plugin's log: one go-hclog JSON record a line on standard error, which the Nomad agent reads,
  * levels and merges into its own log (nomad-plugin-protocol: stderr). Records are written with one
- * write(2) each; when the reader is gone they are dropped. */
+ * write(2) each; when the reader is gone, or does not read and the pipe is full, they are dropped. */
 #pragma once
 
 enum log_level { LOG_LEVEL_TRACE, LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_MAX };
@@ -13,8 +13,9 @@ void log_write(enum log_level level, const char *task, const char *format, ...)
 /* Records below this level are not written; default LOG_LEVEL_TRACE (the agent filters). */
 void log_set_level(enum log_level level);
 
-/* go-plugin reads lines of up to 64 KiB; a longer one would be torn. */
-#define LOG_RECORD_MAX 16384
+/* PIPE_BUF: a pipe that can be written to takes so much whole and at once. (go-plugin reads lines of
+ * up to 64 KiB; a longer one would be torn.) */
+#define LOG_RECORD_MAX 4096
 
 #define log_trace(...) log_write(LOG_LEVEL_TRACE, NULL, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, NULL, __VA_ARGS__)

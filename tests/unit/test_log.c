@@ -249,6 +249,40 @@ static void test_reader_that_is_gone_does_not_matter(void **state)
     (void)signal(SIGPIPE, before);
 }
 
+static void fill(int fd)
+{
+    static const char page[LOG_RECORD_MAX];
+    int flags = fcntl(fd, F_GETFL);
+
+    assert_true(fcntl(fd, F_SETFL, flags | O_NONBLOCK) >= 0);
+    while (write(fd, page, sizeof(page)) > 0)
+        ;
+    assert_true(fcntl(fd, F_SETFL, flags) >= 0);
+}
+
+static void test_reader_that_does_not_read_is_not_waited_for(void **state)
+{
+    static char page[LOG_RECORD_MAX];
+    struct captured captured;
+    CLEANUP_FREE char *text = repeat("x", LOG_RECORD_MAX);
+
+    (void)state;
+    capture(&captured);
+    fill(STDERR_FILENO);
+    (void)alarm(20); /* ends the test if it waits after all */
+    log_info("%s", text);
+    /* As soon as there is room, one is written whole. */
+    assert_int_equal(read(captured.read_fd, page, sizeof(page)), sizeof(page));
+    log_info("%s", text);
+    log_info("unheard");
+    (void)alarm(0);
+    do
+        assert_int_equal(read(captured.read_fd, page, sizeof(page)), sizeof(page));
+    while (page[0] == '\0');
+    assert_memory_equal(page + sizeof(page) - 4, "x\"}\n", 4);
+    assert_string_equal(release(&captured), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +295,7 @@ int main(void)
         FD_LEAK_TEST(test_escapes_are_not_cut),
         FD_LEAK_TEST(test_record_with_a_task_of_any_length_is_json),
         FD_LEAK_TEST(test_reader_that_is_gone_does_not_matter),
+        FD_LEAK_TEST(test_reader_that_does_not_read_is_not_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
