@@ -167,17 +167,20 @@ const char *msgpack_kind(const msgpack_object *object)
     return NULL;
 }
 
+/* msgpack-c's pointer to no bytes at all may be NULL, which the C library's functions don't take. */
+static void give_text(const char *text, size_t n_bytes, const char **ret, size_t *ret_n_bytes)
+{
+    *ret = n_bytes > 0 ? text : "";
+    *ret_n_bytes = n_bytes;
+}
+
 bool msgpack_text(const msgpack_object *object, const char **ret, size_t *ret_n_bytes)
 {
-    if (object->type == MSGPACK_OBJECT_STR) {
-        *ret = object->via.str.ptr;
-        *ret_n_bytes = object->via.str.size;
-        return true;
-    }
-    if (object->type == MSGPACK_OBJECT_BIN) {
-        *ret = object->via.bin.ptr;
-        *ret_n_bytes = object->via.bin.size;
-        return true;
-    }
-    return false;
+    if (object->type == MSGPACK_OBJECT_STR)
+        give_text(object->via.str.ptr, object->via.str.size, ret, ret_n_bytes);
+    else if (object->type == MSGPACK_OBJECT_BIN)
+        give_text(object->via.bin.ptr, object->via.bin.size, ret, ret_n_bytes);
+    else
+        return false;
+    return true;
 }

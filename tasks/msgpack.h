@@ -18,7 +18,7 @@ int msgpack_read(const uint8_t *bytes, size_t n_bytes, msgpack_unpacked *ret, st
 /* "a string", "a bool", "nothing"; for messages. */
 const char *msgpack_kind(const msgpack_object *object);
 
-/* Text of a str or bin object; false: it is another kind. */
+/* Text of a str or bin object, never NULL; false: it is another kind. */
 bool msgpack_text(const msgpack_object *object, const char **ret, size_t *ret_n_bytes);
 
 /* Nomad's job files are 1 MiB at most; a config is a part of one. */

@@ -108,17 +108,34 @@ static void test_what_no_config_holds_is_refused(void **state)
     ASSERT_REFUSED("\xc0\xc0", -EINVAL, "not valid msgpack: something behind the end at byte 1");
 }
 
+/* The value in the innermost array is a level, too. */
 static void test_depth_is_limited(void **state)
 {
-    char bytes[MSGPACK_READ_DEPTH_MAX + 2];
+    char bytes[MSGPACK_READ_DEPTH_MAX + 1];
 
     (void)state;
     memset(bytes, 0x91, sizeof(bytes));
+    bytes[MSGPACK_READ_DEPTH_MAX - 1] = (char)0xc0;
+    assert_int_equal(read_bytes(bytes, MSGPACK_READ_DEPTH_MAX, NULL), 0);
+    bytes[MSGPACK_READ_DEPTH_MAX - 1] = (char)0x91;
     bytes[MSGPACK_READ_DEPTH_MAX] = (char)0xc0;
-    assert_int_equal(read_bytes(bytes, MSGPACK_READ_DEPTH_MAX + 1, NULL), 0);
-    bytes[MSGPACK_READ_DEPTH_MAX] = (char)0x91;
-    bytes[MSGPACK_READ_DEPTH_MAX + 1] = (char)0xc0;
     assert_refused(bytes, sizeof(bytes), -E2BIG, "nested deeper than 8 levels");
+}
+
+static void test_text_of_no_bytes_is_text(void **state)
+{
+    static const char *const empty[] = { "\xa0", "\xc4\x00" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+        CLEANUP(msgpack_unpacked_destroy) msgpack_unpacked unpacked = {};
+        const char *text = NULL;
+        size_t n_bytes = 7;
+        assert_int_equal(msgpack_read((const uint8_t *)empty[i], i + 1, &unpacked, NULL), 0);
+        assert_true(msgpack_text(&unpacked.data, &text, &n_bytes));
+        assert_non_null(text);
+        assert_int_equal(n_bytes, 0);
+    }
 }
 
 static void test_items_and_bytes_are_limited(void **state)
@@ -141,6 +158,7 @@ int main(void)
         FD_LEAK_TEST(test_announced_sizes_are_not_believed),
         FD_LEAK_TEST(test_what_no_config_holds_is_refused),
         FD_LEAK_TEST(test_depth_is_limited),
+        FD_LEAK_TEST(test_text_of_no_bytes_is_text),
         FD_LEAK_TEST(test_items_and_bytes_are_limited),
     };
 
