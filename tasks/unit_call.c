@@ -131,23 +131,25 @@ static int append_strings(sd_bus_message *m, const char *name, const struct strv
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+/* As ExecStart=, but that each argument is taken as it is: otherwise systemd puts variables of its own
+ * in for $NAME and ${NAME}, which here are the job's and mean those inside. */
 static int append_exec_start(sd_bus_message *m, const struct strv *argv)
 {
     int r = sd_bus_message_open_container(m, 'r', "sv");
     if (r >= 0)
-        r = sd_bus_message_append(m, "s", "ExecStart");
+        r = sd_bus_message_append(m, "s", "ExecStartEx");
     if (r >= 0)
-        r = sd_bus_message_open_container(m, 'v', "a(sasb)");
+        r = sd_bus_message_open_container(m, 'v', "a(sasas)");
     if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "(sasb)");
+        r = sd_bus_message_open_container(m, 'a', "(sasas)");
     if (r >= 0)
-        r = sd_bus_message_open_container(m, 'r', "sasb");
+        r = sd_bus_message_open_container(m, 'r', "sasas");
     if (r >= 0)
         r = sd_bus_message_append(m, "s", argv->items[0]);
     if (r >= 0)
         r = sd_bus_message_append_strv(m, argv->items);
     if (r >= 0)
-        r = sd_bus_message_append(m, "b", false);
+        r = sd_bus_message_append(m, "as", 1, "no-env-expand");
     for (size_t depth = 0; r >= 0 && depth < 4; depth++)
         r = sd_bus_message_close_container(m);
     return r;
