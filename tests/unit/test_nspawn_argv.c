@@ -1,0 +1,219 @@
+/* The command lines are golden files, so that a diff shows what a row of the option table did. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "tasks/nspawn_argv.h"
+#include "tasks/nspawn_check.h"
+#include "tests/support/fd_leak.h"
+#include "tests/support/golden.h"
+#include "tests/support/pack.h"
+
+static struct nspawn_run run_of_web(void)
+{
+    return (struct nspawn_run){
+        .machine = "web-1",
+        .image = "/var/lib/machines/debian",
+        .task_dir = "/alloc/web",
+        .private_users = "pick",
+    };
+}
+
+/* What the config makes of a command line; appended to `argv`. */
+static void make(const char *json, const struct nspawn_run *run, struct strv *argv)
+{
+    CLEANUP(packed_done) struct packed packed = pack(json);
+    CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+    CLEANUP_FAIL struct fail fail = {};
+
+    if (nspawn_config_decode(&config, packed.bytes, packed.n_bytes, &fail) < 0 ||
+        nspawn_check(&config, NULL, &fail) < 0)
+        fail_msg("%s: %s", json, fail_text(&fail));
+    nspawn_argv(&config, run, argv);
+}
+
+/* A line each; of several lines each begins with a bar. */
+static void compare(const char *golden, const struct strv *argv)
+{
+    CLEANUP_FREE char *lines = strv_join(argv, "\n|"), *text = alloc_printf("|%s\n", lines);
+
+    golden_compare(golden, text);
+}
+
+static void test_booted_system(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    make("{'image': 'debian'}", &run, &argv);
+    compare("argv_boot.txt", &argv);
+}
+
+static void test_init_s_own_arguments_come_last(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    make("{'image': 'debian', 'command': ['--unit=rescue.target', '']}", &run, &argv);
+    assert_string_equal(argv.items[argv.n_items - 3], "--");
+    assert_string_equal(argv.items[argv.n_items - 2], "--unit=rescue.target");
+    assert_string_equal(argv.items[argv.n_items - 1], "");
+}
+
+static void test_process_with_everything(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    run.private_users = "524288:65536";
+    run.private_users_ownership = "chown";
+    nspawn_binds_add(&run.binds, "/alloc/alloc", "/alloc", false, NSPAWN_BIND_MAP_ROOTIDMAP);
+    nspawn_binds_add(&run.binds, "/alloc/web/secrets", "/secrets", false, NSPAWN_BIND_MAP_NONE);
+    nspawn_binds_add(&run.binds, "/alloc/alloc/logs", "/alloc/logs", true, NSPAWN_BIND_MAP_IDMAP);
+    make("{'image': 'debian', 'boot': false, 'command': ['/bin/sh', '-c', 'echo $HOME\necho %n'],"
+         " 'ephemeral': true, 'read_only': true, 'environment': [{'SECRET': 'never in argv'}],"
+         " 'working_directory': '/srv', 'user': 'web', 'hostname': 'web', 'resolv_conf': 'off',"
+         " 'bind': [{'/srv/data': '/data', 'local/cache': '/cache'}],"
+         " 'bind_read_only': [{'/etc/ssl': '/etc/ssl'}],"
+         " 'capability': ['CAP_NET_ADMIN', 'CAP_SYS_TIME'], 'console': 'passive'}",
+         &run, &argv);
+    compare("argv_process.txt", &argv);
+    nspawn_binds_done(&run.binds);
+    assert_int_equal(run.binds.n_items, 0);
+}
+
+static void test_options_switched_off(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    run.private_users = NULL;
+    make("{'image': 'debian', 'boot': false, 'process_two': false, 'command': ['/sbin/init'],"
+         " 'user_namespacing': false, 'network_veth': false, 'ephemeral': false,"
+         " 'read_only': false}",
+         &run, &argv);
+    compare("argv_off.txt", &argv);
+}
+
+static void test_network_of_nomad_s_takes_the_veth_away(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {}, without = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    make("{'image': 'debian', 'network_veth': true}", &run, &argv);
+    assert_true(strv_contains(&argv, "--network-veth"));
+    run.no_veth = true;
+    make("{'image': 'debian', 'network_veth': true}", &run, &without);
+    assert_false(strv_contains(&without, "--network-veth"));
+    assert_int_equal(without.n_items, argv.n_items - 1);
+}
+
+static void test_paths_of_binds_are_escaped(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    nspawn_binds_add(&run.binds, "/a:b\\c", "/d:idmap", false, NSPAWN_BIND_MAP_NONE);
+    make("{'image': 'debian', 'bind': [{'/x:y': '/z\\', 'rel:ative': '/r', '/\\': '/:'}]}", &run,
+         &argv);
+    assert_true(strv_contains(&argv, "--bind=/a\\:b\\\\c:/d\\:idmap"));
+    assert_true(strv_contains(&argv, "--bind=/x\\:y:/z\\\\"));
+    assert_true(strv_contains(&argv, "--bind=/alloc/web/rel\\:ative:/r"));
+    assert_true(strv_contains(&argv, "--bind=/\\\\:/\\:"));
+    nspawn_binds_done(&run.binds);
+}
+
+/* Nomad's first, so that what the job binds below them is not hidden. */
+static void test_binds_keep_their_order(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {}, binds = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    nspawn_binds_add(&run.binds, "/1", "/1", true, NSPAWN_BIND_MAP_NONE);
+    nspawn_binds_add(&run.binds, "/2", "/2", false, NSPAWN_BIND_MAP_NONE);
+    make("{'image': 'x', 'bind_read_only': [{'/5': '/5'}], 'bind': [{'/4': '/4', '/3': '/3'}]}",
+         &run, &argv);
+    for (size_t i = 0; i < argv.n_items; i++)
+        if (strncmp(argv.items[i], "--bind", 6) == 0)
+            strv_push(&binds, argv.items[i]);
+    CLEANUP_FREE char *joined = strv_join(&binds, " ");
+    assert_string_equal(joined, "--bind-ro=/1:/1 --bind=/2:/2 --bind=/4:/4 --bind=/3:/3 "
+                                "--bind-ro=/5:/5");
+    nspawn_binds_done(&run.binds);
+}
+
+/* Sets the option; answers what is to stand behind the '=' of its argument. */
+static const char *set_option(const struct option *option, struct nspawn_config *config)
+{
+    switch (option->type) {
+    case OPTION_TYPE_TRISTATE:
+        *option_tristate(option, config) = TRISTATE_YES;
+        return "";
+    case OPTION_TYPE_STRING:
+        *option_string(option, config) = alloc_strdup("%s value");
+        return "%s value";
+    case OPTION_TYPE_STRING_LIST:
+        strv_push(option_string_list(option, config), "a");
+        strv_push(option_string_list(option, config), "b");
+        return "a,b";
+    default: /* the binds, which have tests of their own */
+        return NULL;
+    }
+}
+
+static void test_every_row_adds_its_argument_alone(void **state)
+{
+    static const size_t n_fixed = 10; /* all that every command line has, `ls` included */
+
+    (void)state;
+    for (const struct option *option = nspawn_options; option->key != NULL; option++) {
+        if (option->argument == NULL)
+            continue;
+        CLEANUP(strv_done) struct strv argv = {};
+        CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+        struct nspawn_run run = run_of_web();
+        const char *value = set_option(option, &config);
+        if (value == NULL)
+            continue;
+
+        /* As nspawn_check leaves it when only this option was written. */
+        config.boot = config.boot == TRISTATE_YES ? TRISTATE_YES : TRISTATE_NO;
+        config.process_two = config.process_two == TRISTATE_YES ? TRISTATE_YES : TRISTATE_NO;
+        strv_push(&config.command, "ls");
+        nspawn_argv(&config, &run, &argv);
+        CLEANUP_FREE char *expected = alloc_printf(
+                "%.*s%s", (int)strcspn(option->argument, "%"), option->argument, value);
+        if (!strv_contains(&argv, expected))
+            fail_msg("option '%s': no argument '%s'", option->key, expected);
+        assert_int_equal(argv.n_items, n_fixed + 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FD_LEAK_TEST(test_booted_system),
+        FD_LEAK_TEST(test_init_s_own_arguments_come_last),
+        FD_LEAK_TEST(test_process_with_everything),
+        FD_LEAK_TEST(test_options_switched_off),
+        FD_LEAK_TEST(test_network_of_nomad_s_takes_the_veth_away),
+        FD_LEAK_TEST(test_paths_of_binds_are_escaped),
+        FD_LEAK_TEST(test_binds_keep_their_order),
+        FD_LEAK_TEST(test_every_row_adds_its_argument_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
