@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,6 +22,15 @@ struct notify {
     void *data;
 };
 
+/* 0: no pid. A number that is too large must not become another process's by being cut. */
+static pid_t parse_pid(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+    long long pid = n > 0 && n <= 10 && text[n] == '\0' ? strtoll(text, NULL, 10) : 0;
+
+    return pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
 static void parse_line(const char *line, struct notify_message *message)
 {
     static const char leader[] = "X_NSPAWN_LEADER_PID=", status[] = "STATUS=";
@@ -28,7 +38,7 @@ static void parse_line(const char *line, struct notify_message *message)
     if (strcmp(line, "READY=1") == 0)
         message->ready = true;
     else if (strncmp(line, leader, sizeof(leader) - 1) == 0)
-        message->leader = (pid_t)strtol(line + sizeof(leader) - 1, NULL, 10);
+        message->leader = parse_pid(line + sizeof(leader) - 1);
     else if (strncmp(line, status, sizeof(status) - 1) == 0)
         message->status = line + sizeof(status) - 1;
 }
@@ -40,8 +50,6 @@ static struct notify_message parse(char *text)
 
     for (char *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
         parse_line(line, &message);
-    if (message.leader < 0)
-        message.leader = 0;
     return message;
 }
 
