@@ -54,6 +54,7 @@ static int open_dir(struct runtime_dir *dir, bool create, struct fail *fail)
 
     if (root_fd < 0)
         return root_fd;
+    dir->is_left_over = false; /* a second try finds another one */
     if (create && mkdirat(root_fd, dir->machine, 0700) < 0) {
         if (errno != EEXIST)
             return fail_set_recoverable(fail, -errno, "cannot make '%s': %s", dir->path,
@@ -115,12 +116,16 @@ bool runtime_dir_is_left_over(const struct runtime_dir *dir)
 
 int runtime_dir_write_id(struct runtime_dir *dir, const char *id, struct fail *reterr)
 {
+    if (strlen(id) > ID_BYTES_MAX)
+        return fail_set(reterr, -EINVAL, "the task's id has %zu bytes, which is too long; at most "
+                        "%d are taken", strlen(id), ID_BYTES_MAX);
     CLEANUP_CLOSE int fd = openat(dir->fd, ID_NAME,
                                   O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0 || write(fd, id, strlen(id)) != (ssize_t)strlen(id))
-        return fail_set_recoverable(reterr, -EIO, "cannot write '%s/" ID_NAME "': %s", dir->path,
-                                    strerror(errno));
+    ssize_t n = fd >= 0 ? write(fd, id, strlen(id)) : -1;
+    int r = n < 0 ? -errno : n < (ssize_t)strlen(id) ? -ENOSPC : 0;
+    if (r < 0)
+        return fail_set_recoverable(reterr, r, "cannot write '%s/" ID_NAME "': %s", dir->path,
+                                    strerror(-r));
     return 0;
 }
 
