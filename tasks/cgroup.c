@@ -54,6 +54,7 @@ char *cgroup_path(const char *control_group)
 
 /* --- files ----------------------------------------------------------------------------------- */
 
+/* Of a longer file the beginning, but no half of a line: it might end in half of a number. */
 static int read_text(int dir_fd, const char *file, char text[static CGROUP_FILE_BYTES_MAX])
 {
     CLEANUP_CLOSE int fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC);
@@ -63,6 +64,10 @@ static int read_text(int dir_fd, const char *file, char text[static CGROUP_FILE_
     if (n < 0)
         return -errno;
     text[n] = '\0';
+    if (n == CGROUP_FILE_BYTES_MAX - 1) {
+        char *end = strrchr(text, '\n');
+        *(end ? end + 1 : text) = '\0';
+    }
     return 0;
 }
 

@@ -1,10 +1,14 @@
 #include "tests/support/scratch_dir.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "reactor/alloc.h"
+#include "reactor/cleanup.h"
 
 char *scratch_dir_new(void)
 {
@@ -37,4 +41,14 @@ char *scratch_dir_free(char *dir)
 char *scratch_dir_path(const char *dir, const char *name)
 {
     return alloc_printf("%s/%s", dir, name);
+}
+
+void scratch_dir_write(const char *dir, const char *name, const char *text)
+{
+    CLEANUP_FREE char *path = scratch_dir_path(dir, name);
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    size_t n = strlen(text);
+
+    if (fd < 0 || pwrite(fd, text, n, 0) != (ssize_t)n || ftruncate(fd, (off_t)n) < 0)
+        abort();
 }
