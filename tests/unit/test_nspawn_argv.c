@@ -76,9 +76,14 @@ static void test_process_with_everything(void **state)
     (void)state;
     run.private_users = "524288:65536";
     run.private_users_ownership = "chown";
-    nspawn_binds_add(&run.binds, "/alloc/alloc", "/alloc", false, NSPAWN_BIND_MAP_ROOTIDMAP);
-    nspawn_binds_add(&run.binds, "/alloc/web/secrets", "/secrets", false, NSPAWN_BIND_MAP_NONE);
-    nspawn_binds_add(&run.binds, "/alloc/alloc/logs", "/alloc/logs", true, NSPAWN_BIND_MAP_IDMAP);
+    nspawn_binds_add(&run.binds, "/alloc/alloc", "/alloc",
+                     (struct nspawn_bind_how){ .map = NSPAWN_BIND_MAP_ROOTIDMAP });
+    nspawn_binds_add(&run.binds, "/alloc/web/secrets", "/secrets",
+                     (struct nspawn_bind_how){ .without_submounts = true });
+    nspawn_binds_add(&run.binds, "/alloc/alloc/logs", "/alloc/logs",
+                     (struct nspawn_bind_how){ .read_only = true,
+                                               .map = NSPAWN_BIND_MAP_IDMAP,
+                                               .without_submounts = true });
     make("{'image': 'debian', 'boot': false, 'command': ['/bin/sh', '-c', 'echo $HOME\necho %n'],"
          " 'ephemeral': true, 'read_only': true, 'environment': [{'SECRET': 'never in argv'}],"
          " 'working_directory': '/srv', 'user': 'web', 'hostname': 'web', 'resolv_conf': 'off',"
@@ -125,7 +130,7 @@ static void test_paths_of_binds_are_escaped(void **state)
     struct nspawn_run run = run_of_web();
 
     (void)state;
-    nspawn_binds_add(&run.binds, "/a:b\\c", "/d:idmap", false, NSPAWN_BIND_MAP_NONE);
+    nspawn_binds_add(&run.binds, "/a:b\\c", "/d:idmap", (struct nspawn_bind_how){});
     make("{'image': 'debian', 'bind': [{'/x:y': '/z\\', 'rel:ative': '/r', '/\\': '/:'}]}", &run,
          &argv);
     assert_true(strv_contains(&argv, "--bind=/a\\:b\\\\c:/d\\:idmap"));
@@ -142,8 +147,8 @@ static void test_binds_keep_their_order(void **state)
     struct nspawn_run run = run_of_web();
 
     (void)state;
-    nspawn_binds_add(&run.binds, "/1", "/1", true, NSPAWN_BIND_MAP_NONE);
-    nspawn_binds_add(&run.binds, "/2", "/2", false, NSPAWN_BIND_MAP_NONE);
+    nspawn_binds_add(&run.binds, "/1", "/1", (struct nspawn_bind_how){ .read_only = true });
+    nspawn_binds_add(&run.binds, "/2", "/2", (struct nspawn_bind_how){});
     make("{'image': 'x', 'bind_read_only': [{'/5': '/5'}], 'bind': [{'/4': '/4', '/3': '/3'}]}",
          &run, &argv);
     for (size_t i = 0; i < argv.n_items; i++)
