@@ -39,6 +39,8 @@ CPPFLAGS_ALL := -D_GNU_SOURCE -DPLUGIN_VERSION='"$(VERSION)"' -I. -isystem $(GEN
 CFLAGS_ALL   := -std=gnu17 -g -ffunction-sections -fdata-sections $(WARNINGS)
 LDFLAGS_ALL  := -Wl,--gc-sections -Wl,--as-needed
 LIBS         := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lmsgpackc -lm
+# libnghttp2 plays the peer of our own HTTP/2.
+TEST_LIBS := -lcmocka -lnghttp2
 
 ifeq ($(BUILD),release)
 CFLAGS_ALL  += -O2 $(HARDENING)
@@ -115,7 +117,7 @@ $(PLUGIN): $(OUT)/release/nomad-driver-nspawn
 
 $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 -include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
 
