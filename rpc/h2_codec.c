@@ -106,8 +106,22 @@ static h2o_http2_frame_t to_h2o(const struct h2_frame *frame)
     };
 }
 
+/* Too short for the fields that its flags promise: the library says PROTOCOL_ERROR, RFC 9113 section
+ * 4.2 FRAME_SIZE_ERROR. */
+static bool is_too_short(const struct h2_frame *frame)
+{
+    size_t needed = 0;
+    if ((frame->flags & H2_FLAG_PADDED) != 0)
+        needed += 1;
+    if (frame->type == H2_HEADERS && (frame->flags & H2_FLAG_PRIORITY) != 0)
+        needed += 5;
+    return frame->length < needed;
+}
+
 enum h2_error h2_codec_decode_data(const struct h2_frame *frame, struct h2_slice *ret_data)
 {
+    if (is_too_short(frame))
+        return H2_FRAME_SIZE_ERROR;
     h2o_http2_frame_t h2o = to_h2o(frame);
     h2o_http2_data_payload_t payload = {};
     const char *text = NULL;
@@ -117,19 +131,10 @@ enum h2_error h2_codec_decode_data(const struct h2_frame *frame, struct h2_slice
     return map_error(r);
 }
 
-/* A HEADERS frame too short for the priority its flag promises: the library says PROTOCOL_ERROR,
- * RFC 9113 section 4.2 FRAME_SIZE_ERROR. */
-static bool headers_too_short(const struct h2_frame *frame)
-{
-    size_t needed = ((frame->flags & H2_FLAG_PADDED) != 0 ? 1 : 0) +
-                    ((frame->flags & H2_FLAG_PRIORITY) != 0 ? 5 : 0);
-    return frame->length < needed;
-}
-
 enum h2_error h2_codec_decode_headers(const struct h2_frame *frame, struct h2_slice *ret_block,
                                       uint32_t *ret_dependency)
 {
-    if (headers_too_short(frame))
+    if (is_too_short(frame))
         return H2_FRAME_SIZE_ERROR;
     h2o_http2_frame_t h2o = to_h2o(frame);
     h2o_http2_headers_payload_t payload = {};
