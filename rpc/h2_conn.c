@@ -61,7 +61,7 @@ static void send_goaway(struct h2_conn *conn, enum h2_error error, const char *t
 {
     uint8_t payload[8 + 128];
     size_t n = strnlen(text, 128);
-    uint8_t *to = h2_codec_encode_u32(payload, conn->last_id);
+    uint8_t *to = h2_codec_encode_u32(payload, conn->handled_id);
     to = h2_codec_encode_u32(to, error);
     memcpy(to, text, n);
     h2_conn_send_frame(conn, H2_GOAWAY, 0, 0, payload, 8 + n);

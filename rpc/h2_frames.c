@@ -133,6 +133,8 @@ static enum h2_error handle_block(struct h2_conn *conn, const struct h2_block *b
     bool is_new = block->stream_id > conn->last_id, malformed = false;
     if (is_new)
         conn->last_id = block->stream_id;
+    if (is_new && conn->state == H2_CONN_OPEN)
+        conn->handled_id = block->stream_id;
     struct h2_headers headers;
     enum h2_error error = h2_codec_decode_block(
             conn->table, (struct h2_slice){ block->bytes, block->n },
