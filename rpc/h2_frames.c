@@ -66,11 +66,15 @@ static const char *find_fault(const struct h2_headers *headers, enum h2_block_ki
     return NULL;
 }
 
+static enum h2_error refuse_short_body(struct h2_conn *conn, uint32_t id)
+{
+    return reset_stream(conn, id, H2_PROTOCOL_ERROR, "the body is shorter than content-length");
+}
+
 static enum h2_error end_of_body(struct h2_conn *conn, struct h2_stream *stream)
 {
     if (stream->body_left > 0)
-        return reset_stream(conn, stream->id, H2_PROTOCOL_ERROR,
-                            "the body is shorter than content-length");
+        return refuse_short_body(conn, stream->id);
     h2_stream_set_state(stream, H2_STREAM_HALF_CLOSED);
     if (!stream->told)
         conn->events->on_end(stream, conn->data);
@@ -89,12 +93,17 @@ static enum h2_error open_stream(struct h2_conn *conn, const struct h2_block *bl
         return reset_stream(conn, id, H2_PROTOCOL_ERROR, "the stream depends on itself");
     if (conn->n_streams >= H2_STREAMS_MAX)
         return reset_stream(conn, id, H2_REFUSED_STREAM, "too many streams are open");
+    if (block->end_stream && headers->content_length > 0)
+        return refuse_short_body(conn, id);
     struct h2_stream *stream = h2_conn_add_stream(conn, id);
     stream->body_left = headers->content_length;
+    /* Before its user hears of it: an answer at once need not stop a peer that has said all. */
+    if (block->end_stream)
+        h2_stream_set_state(stream, H2_STREAM_HALF_CLOSED);
     conn->events->on_request(stream, headers, conn->data);
-    if (!block->end_stream || stream->state == H2_STREAM_ENDED)
-        return H2_NO_ERROR;
-    return end_of_body(conn, stream);
+    if (block->end_stream && !stream->told)
+        conn->events->on_end(stream, conn->data);
+    return H2_NO_ERROR;
 }
 
 static enum h2_error handle_trailers(struct h2_conn *conn, struct h2_stream *stream,
@@ -136,9 +145,11 @@ static enum h2_error handle_block(struct h2_conn *conn, const struct h2_block *b
     if (is_new && conn->state == H2_CONN_OPEN)
         conn->handled_id = block->stream_id;
     struct h2_headers headers;
+    /* On a stream that takes none any more it does not matter which kind they are. */
+    bool is_trailers = stream && stream->state == H2_STREAM_OPEN;
     enum h2_error error = h2_codec_decode_block(
             conn->table, (struct h2_slice){ block->bytes, block->n },
-            stream ? H2_BLOCK_TRAILERS : H2_BLOCK_REQUEST, &headers, &malformed);
+            is_trailers ? H2_BLOCK_TRAILERS : H2_BLOCK_REQUEST, &headers, &malformed);
     if (error != H2_NO_ERROR)
         return h2_conn_set_failure(conn, error, "a header block can't be decoded");
     error = handle_decoded(conn, stream, is_new, block, &headers, malformed);
