@@ -16,7 +16,7 @@
 #include "rpc/h2_conn.h"
 #include "rpc/h2_stream.h"
 
-/* Stream ids below this. */
+/* Streams with an id from here on are reset at once. */
 #define H2_FIXTURE_IDS_MAX 65536
 
 struct h2_fixture {

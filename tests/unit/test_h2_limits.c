@@ -274,7 +274,7 @@ static size_t n_output(const struct h2_fixture *f)
     return evbuffer_get_length(h2_conn_output(f->conn));
 }
 
-/* A peer that asks and never reads is not heard any more, and goes on where it was when it reads. */
+/* A peer that asks and never reads is not heard any more, until it reads: then it goes on. */
 static void test_a_peer_that_does_not_read_is_not_heard(void **state)
 {
     struct h2_fixture f;

@@ -342,7 +342,7 @@ static void test_data_of_streams_that_are_over_is_given_back(void **state)
     h2_fixture_done(&f);
 }
 
-/* An answer waits for the peer's window while the peer still sends its request: that is dropped, but
+/* An answer waits for a window while the peer still sends its request: that is dropped, and
  * its room given back, or both would wait for each other. */
 static void test_a_request_that_nobody_reads_any_more_goes_on(void **state)
 {
