@@ -139,10 +139,12 @@ bool grpc_wire_is_content_type(const char *s, size_t n)
 char *grpc_wire_percent_encode(const char *s)
 {
     static const char digits[] = "0123456789ABCDEF";
-    char *encoded = alloc_zero(strlen(s) * 3 + 1, 1), *to = encoded;
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c >= ' ' && c <= '~' && c != '%') {
+    size_t n = strlen(s);
+    char *encoded = alloc_zero(n * 3 + 1, 1), *to = encoded;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        bool is_edge = i == 0 || i == n - 1;
+        if (c >= (is_edge ? '!' : ' ') && c <= '~' && c != '%') {
             *to++ = (char)c;
             continue;
         }

@@ -42,7 +42,8 @@ int grpc_wire_parse_timeout(const char *s, size_t n, uint64_t *ret_usec);
  * "+proto", or with parameters. */
 bool grpc_wire_is_content_type(const char *s, size_t n);
 
-/* For grpc-message: bytes outside of printable ASCII, and '%', become %XX. Heap. */
+/* For grpc-message: bytes outside of printable ASCII, and '%', become %XX; so does a blank at either
+ * end, where RFC 9113 section 8.2.1 allows none. Heap. */
 char *grpc_wire_percent_encode(const char *s);
 /* For headers that end in -bin; without padding. Heap. */
 char *grpc_wire_base64(const uint8_t *bytes, size_t n);

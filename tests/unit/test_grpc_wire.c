@@ -17,8 +17,8 @@
 
 /* --- messages -------------------------------------------------------------------------------- */
 
-/* Reads one message out of pieces of `n_piece` bytes that have nothing behind them; answers the last
- * result, and how many bytes were used. */
+/* Reads one message out of pieces of `n_piece` bytes that have nothing behind them; answers the
+ * last result, and how many bytes were used. */
 static int feed(struct grpc_reader *reader, const void *from, size_t n, size_t n_piece,
                 size_t *ret_used)
 {
@@ -243,6 +243,8 @@ static void test_messages_are_percent_encoded(void **state)
         { "", "" },
         { "plain text ~!\"", "plain text ~!\"" },
         { "100%", "100%25" },
+        { " ", "%20" },
+        { "  a b ", "%20 a b%20" }, /* a field's value has no blanks at its ends */
         { "a\nb\tc\x7f", "a%0Ab%09c%7F" },
         { "\xc3\xa4\xff", "%C3%A4%FF" },
     };
