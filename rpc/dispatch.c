@@ -40,6 +40,8 @@ void dispatch_add(struct dispatch *dispatch, const struct rpc_method *methods, v
         dispatch->rows = alloc_grow(dispatch->rows, dispatch->n_rows + 1, sizeof(struct row));
         dispatch->rows[dispatch->n_rows++] = (struct row){ method, context };
     }
+    if (dispatch->n_rows == 0)
+        return;
     qsort(dispatch->rows, dispatch->n_rows, sizeof(struct row), compare_rows);
     for (size_t i = 1; i < dispatch->n_rows; i++)
         assert(compare_rows(&dispatch->rows[i - 1], &dispatch->rows[i]) < 0);
