@@ -274,7 +274,7 @@ static void read_some(struct call *call, const uint8_t *bytes, size_t n)
             return;
         }
         size_t used = 0;
-        if (!may_hold(call, call->reader.n_allocated + n)) {
+        if (!may_hold(call, grpc_reader_room(&call->reader, n))) {
             give_up(call, GRPC_RESOURCE_EXHAUSTED, "too many requests are held in memory");
             return;
         }

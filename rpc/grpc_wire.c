@@ -27,18 +27,32 @@ static int read_prefix(struct grpc_reader *reader, const uint8_t *bytes, size_t 
     return reader->length > GRPC_WIRE_MESSAGE_MAX ? -EMSGSIZE : 1;
 }
 
-/* Doubling, but never beyond the message. */
-static void make_room(struct grpc_reader *reader, size_t n)
+/* What is allocated for `n` bytes: doubling, but never beyond the message. */
+static size_t allocation(const struct grpc_reader *reader, size_t n)
 {
     if (n <= reader->n_allocated)
-        return;
+        return reader->n_allocated;
     size_t wanted = reader->n_allocated * 2;
     if (wanted < n)
         wanted = n;
-    if (wanted > reader->length)
-        wanted = reader->length;
+    return wanted > reader->length ? reader->length : wanted;
+}
+
+static void make_room(struct grpc_reader *reader, size_t n)
+{
+    size_t wanted = allocation(reader, n);
+    if (wanted == reader->n_allocated)
+        return;
     reader->bytes = alloc_grow(reader->bytes, wanted, 1);
     reader->n_allocated = wanted;
+}
+
+size_t grpc_reader_room(const struct grpc_reader *reader, size_t n)
+{
+    if (reader->n_prefix < GRPC_WIRE_PREFIX_SIZE)
+        return n;
+    size_t left = reader->length - reader->n_bytes;
+    return allocation(reader, reader->n_bytes + (n < left ? n : left));
 }
 
 int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t n, size_t *ret_used)

@@ -128,10 +128,14 @@ static void test_memory_grows_with_what_arrives(void **state)
 
     (void)state;
     grpc_wire_prefix(bytes, GRPC_WIRE_MESSAGE_MAX);
+    assert_int_equal(grpc_reader_room(&reader, 5), 5);
     assert_int_equal(grpc_reader_feed(&reader, bytes, 5, &used), 0);
     assert_int_equal(reader.n_allocated, 0);
     for (int r = 0; r == 0; n += used) {
+        size_t room = grpc_reader_room(&reader, 1000);
+
         r = grpc_reader_feed(&reader, bytes, 1000, &used);
+        assert_int_equal(reader.n_allocated, room); /* as foretold */
         assert_true(reader.n_allocated >= reader.n_bytes);
         assert_true(reader.n_allocated <= 2 * reader.n_bytes);
         assert_true(reader.n_allocated <= GRPC_WIRE_MESSAGE_MAX);
