@@ -27,7 +27,7 @@ struct grpc_call {
     int32_t id;
     struct evbuffer *out, *in;
     bool ended; /* all that there will be is in `out` */
-    bool is_sent, is_over;
+    bool is_over;
     uint32_t error;
     char *headers; /* "name: value" lines */
 };
@@ -129,7 +129,6 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *to, size
         return n;
     if (call->ended) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-        call->is_sent = true;
         return n;
     }
     return n > 0 ? n : NGHTTP2_ERR_DEFERRED;
@@ -439,9 +438,18 @@ bool grpc_call_is_over(const struct grpc_call *call)
     return call->is_over;
 }
 
-bool grpc_call_is_sent(const struct grpc_call *call)
+static bool is_sent(void *data)
 {
-    return call->is_sent;
+    const struct grpc_call *call = data;
+
+    return call->is_over ||
+           evbuffer_get_length(call->out) + evbuffer_get_length(call->peer->out) == 0;
+}
+
+void grpc_call_wait_sent(struct grpc_call *call)
+{
+    if (!event_run_until(call->peer->event, is_sent, call))
+        fail_msg("%zu bytes of the request are not sent", evbuffer_get_length(call->out));
 }
 
 const char *grpc_call_header(const struct grpc_call *call, const char *name)

@@ -61,8 +61,8 @@ void grpc_call_cancel(struct grpc_call *call);
 void grpc_call_wait(struct grpc_call *call);
 void grpc_call_wait_messages(struct grpc_call *call, size_t n);
 bool grpc_call_is_over(const struct grpc_call *call);
-/* All of the request has been sent. */
-bool grpc_call_is_sent(const struct grpc_call *call);
+/* Runs the loop until all that was to be sent so far is on its way, or the call is over. */
+void grpc_call_wait_sent(struct grpc_call *call);
 
 /* ""  when there is none (yet). Of headers and trailers together. */
 const char *grpc_call_header(const struct grpc_call *call, const char *name);
