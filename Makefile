@@ -154,9 +154,14 @@ $(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-.PHONY: reference
+-include $(REFERENCE).d
+
+.PHONY: reference reference-check
 reference: $(REFERENCE)
 	@tests/reference/update $(REFERENCE)
+
+reference-check: $(REFERENCE)
+	@tests/reference/update --check $(REFERENCE)
 
 .PHONY: format
 format:
@@ -187,7 +192,8 @@ help:
 	@echo 'make check       unit tests under address and undefined-behaviour sanitizers'
 	@echo 'make check-e2e   end to end in the test host, with a real Nomad; needs root'
 	@echo 'make lint        include direction, sizes, unused exports, static analysis'
-	@echo 'make reference   write the option reference of README.md from the option tables'
+	@echo 'make reference   write the option reference of README.md from the option tables;'
+	@echo '                 reference-check only tells whether it is what they say'
 	@echo 'make install     to DESTDIR, PLUGINDIR=$(PLUGINDIR), PREFIX=$(PREFIX); also uninstall'
 	@echo 'make format      clang-format the tree'
 	@echo 'make clean       remove $(OUT)'

@@ -23,24 +23,24 @@ static const struct option image_download_options[] = {
     {
         OPTION_STRING(struct nspawn_image_download, url),
         .required = true,
-        .help = "where the image is",
+        .help = "Where the image is.",
     },
     {
         OPTION_STRING(struct nspawn_image_download, type),
         .schema_default = "\"tar\"",
         .choices = image_types,
-        .help = "what is there",
+        .help = "What is there.",
     },
     {
         OPTION_BOOL(struct nspawn_image_download, force),
         .schema_default = "false",
-        .help = "download again what is there already",
+        .help = "Download again what is there already.",
     },
     {
         OPTION_STRING(struct nspawn_image_download, verify),
         .schema_default = "\"no\"",
         .choices = verifications,
-        .help = "how the download is verified",
+        .help = "How the download is verified.",
     },
     {},
 };
@@ -68,7 +68,7 @@ const struct option nspawn_options[] = {
     },
     {
         OPTION_TRISTATE(struct nspawn_config, process_two),
-        .fallback = "true with `boot = false`",
+        .fallback = "`true` with `boot = false`",
         .argument = "--as-pid2",
         .help = "Run `command` under a small init: signals behave, zombies are reaped. An explicit "
                 "`false` makes `command` itself PID 1, for a command that is an init. Not together "
@@ -78,7 +78,7 @@ const struct option nspawn_options[] = {
         OPTION_TRISTATE(struct nspawn_config, ephemeral),
         .fallback = "false",
         .argument = "--ephemeral",
-        .help = "Run from a snapshot of the image, which is removed at the end.",
+        .help = "Run from a copy of the image (on btrfs a snapshot), which is removed at the end.",
     },
     {
         OPTION_TRISTATE(struct nspawn_config, read_only),
