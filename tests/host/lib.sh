@@ -94,3 +94,37 @@ check_name() {
     [[ ${1-} =~ ^[a-z][a-z0-9-]{0,30}$ ]] ||
         die "'${1-}' is no host name: expected a letter, then letters, digits and dashes"
 }
+
+# start_child LOG COMMAND...: in the background, in a process group of its own, so that a signal to this
+# script is handled at once, by a trap that calls end_child. The output goes to LOG, or with "-" to ours.
+# (No redirection of a call of this function: it would hold for the trap, too.)
+CHILD=
+start_child() {
+    local log=$1
+    shift
+    set -m
+    { [ "$log" = - ] || exec > "$log" 2>&1; "$@"; } < /dev/null &
+    CHILD=$!
+    set +m
+}
+
+# finish_child: waits for what was started, and gives its status
+finish_child() {
+    local status=0
+    wait "$CHILD" || status=$?
+    CHILD=
+    return $status
+}
+
+run_child() {
+    start_child - "$@"
+    finish_child
+}
+
+# end_child: with all that it has started
+end_child() {
+    [ -n "$CHILD" ] || return 0
+    kill -TERM -- "-$CHILD" 2> /dev/null || true
+    wait "$CHILD" 2> /dev/null || true
+    CHILD=
+}
