@@ -49,7 +49,8 @@ static enum h2_error decode_ping(const struct h2_frame *frame, char *text, size_
 
 static enum h2_error decode_number(const struct h2_frame *frame, char *text, size_t n)
 {
-    static enum h2_error (*const decoders[H2_FRAME_TYPE_MAX])(const struct h2_frame *, uint32_t *) = {
+    static enum h2_error (*const decoders[H2_FRAME_TYPE_MAX])(const struct h2_frame *,
+                                                              uint32_t *) = {
         [H2_PRIORITY] = h2_codec_decode_priority,
         [H2_RST_STREAM] = h2_codec_decode_rst_stream,
         [H2_SETTINGS] = h2_codec_decode_settings,
