@@ -330,3 +330,8 @@ size_t h2_conn_n_streams(const struct h2_conn *conn)
 {
     return conn->n_streams;
 }
+
+size_t h2_conn_queued_bytes(const struct h2_conn *conn)
+{
+    return conn->queued_bytes;
+}

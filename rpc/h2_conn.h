@@ -94,3 +94,5 @@ bool h2_conn_is_done(const struct h2_conn *conn);
 const char *h2_conn_failure(const struct h2_conn *conn, enum h2_error *ret_error);
 
 size_t h2_conn_n_streams(const struct h2_conn *conn);
+/* Of answers that wait for the peer's windows, or for room in the output. */
+size_t h2_conn_queued_bytes(const struct h2_conn *conn);

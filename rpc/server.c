@@ -340,6 +340,11 @@ static void end(struct server *server)
     done(server->shutdown_data);
 }
 
+static bool has_said_all(const struct conn *conn)
+{
+    return evbuffer_get_length(h2_conn_output(conn->h2)) == 0 && h2_conn_queued_bytes(conn->h2) == 0;
+}
+
 /* Once all has been said, nobody needs to be waited for. */
 static void check_ending(struct server *server)
 {
@@ -348,7 +353,7 @@ static void check_ending(struct server *server)
     if (server->ending_timer == NULL || server->shutdown_done == NULL)
         return;
     LIST_FOREACH(conn, &server->conns, entry)
-        if (evbuffer_get_length(h2_conn_output(conn->h2)) > 0)
+        if (!has_said_all(conn))
             return;
     end(server);
 }
