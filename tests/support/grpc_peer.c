@@ -271,6 +271,16 @@ struct grpc_peer *grpc_peer_free(struct grpc_peer *peer)
     return NULL;
 }
 
+void grpc_peer_set_window(struct grpc_peer *peer, int32_t size)
+{
+    const nghttp2_settings_entry entry = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)size };
+
+    assert_int_equal(nghttp2_submit_settings(peer->session, NGHTTP2_FLAG_NONE, &entry, 1), 0);
+    assert_int_equal(
+        nghttp2_session_set_local_window_size(peer->session, NGHTTP2_FLAG_NONE, 0, size), 0);
+    flush(peer);
+}
+
 void grpc_peer_pause(struct grpc_peer *peer)
 {
     peer->is_paused = true;

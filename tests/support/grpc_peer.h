@@ -25,6 +25,8 @@ struct grpc_peer *grpc_peer_new_without_updates(sd_event *event, const char *pat
 /* Closes the socket without a word. */
 struct grpc_peer *grpc_peer_free(struct grpc_peer *peer);
 
+/* Lets so many bytes of answers come without an update, of a stream and of all; 64 KiB at first. */
+void grpc_peer_set_window(struct grpc_peer *peer, int32_t size);
 /* Reads nothing from its socket until told. */
 void grpc_peer_pause(struct grpc_peer *peer);
 void grpc_peer_resume(struct grpc_peer *peer);
