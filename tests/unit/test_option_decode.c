@@ -164,7 +164,7 @@ static void test_wrong_kind_is_told_with_what_is_there(void **state)
     expect_refused("{'image_download': {'force': 'no'}}", -EINVAL,
                    "option 'image_download': option 'force': expected a bool, got a string");
     expect_refused("{'image_download': {}}", -EINVAL,
-                   "option 'image_download': option 'url' is missing: where the image is");
+                   "option 'image_download': option 'url' is missing: Where the image is.");
     expect_refused("['image']", -EINVAL, "expected options by name, got a list");
     expect_refused("'image'", -EINVAL, "expected options by name, got a string");
     expect_refused("{7: 'image'}", -EINVAL, "expected options by name, got a number");

@@ -51,10 +51,10 @@ static void run_leader(const char *name, int pid_fd, int order_fd, int status_fd
         _exit(1);
     if (command > 0) {
         (void)waitpid(command, &status, 0);
-        (void)write(status_fd, &status, sizeof(status));
+        if (write(status_fd, &status, sizeof(status)) != sizeof(status))
+            _exit(1);
     }
-    (void)read(order_fd, &byte, 1);
-    _exit(0);
+    _exit(read(order_fd, &byte, 1) >= 0 ? 0 : 1);
 }
 
 /* `name`: of the command's process; NULL: there is no command. */
