@@ -126,7 +126,7 @@ END
     echo kept > /srv/volume/in
     GROUP='volume "data" {
       type   = "host"
-      source = "data"
+      source = "static"
     }' submit volume << 'END'
 config {
   image   = "busybox"

@@ -62,7 +62,7 @@ static void test_case_does_not_matter(void **state)
 
 static void test_every_number_is_a_signal(void **state)
 {
-    char text[8];
+    char text[16];
 
     (void)state;
     for (int number = 1; number <= SIGRTMAX; number++) {

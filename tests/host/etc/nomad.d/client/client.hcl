@@ -17,7 +17,7 @@ ports {
 }
 
 client {
-  host_volume "data" {
+  host_volume "static" {
     path = "/srv/volume"
   }
   enabled           = true
