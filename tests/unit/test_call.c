@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "grpc_broker.pb-c.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "rpc/call_transport.h"
@@ -18,92 +17,27 @@
 #include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/rpc_fixture.h"
+#include "tests/support/rpc_methods.h"
 
-#define HOOKED   "/test.Call/Hooked"
-#define HOOKLESS "/test.Call/Hookless"
-#define CALLS_MAX 64
-
-/* What the handlers were given, in order, and what became of it. */
-static struct {
-    struct call *calls[CALLS_MAX]; /* NULL: ended or cancelled */
-    size_t n_calls, n_cancelled;
-    /* In its cancel hook a call ends this one too. */
-    struct call *also;
-} seen;
-
-static void on_cancel(struct call *call, void *data)
-{
-    struct call **place = data;
-
-    assert_ptr_equal(*place, call);
-    assert_ptr_equal(call_data(call), data);
-    *place = NULL;
-    seen.n_cancelled++;
-    if (seen.also != NULL)
-        call_finish(TAKE_PTR(seen.also));
-}
-
-static void keep(struct call *call, const ProtobufCMessage *request, void *context)
-{
-    struct call **place = &seen.calls[seen.n_calls++];
-
-    (void)context;
-    assert_ptr_equal(call_request(call), request);
-    assert_null(call_data(call));
-    *place = call;
-    call_set_data(call, place);
-}
-
-#define METHOD(path_, cancel_)                                                         \
-    {                                                                                  \
-        .path = (path_), .kind = RPC_UNARY, .request = &plugin__conn_info__descriptor, \
-        .response = &plugin__conn_info__descriptor, .handle = keep, .cancel = (cancel_), \
-    }
-
-static const struct rpc_method methods[] = {
-    METHOD(HOOKED, on_cancel),
-    METHOD(HOOKLESS, NULL),
-    {},
-};
+static struct rpc_methods_seen seen;
 
 static void init(struct rpc_fixture *f)
 {
     memset(&seen, 0, sizeof(seen));
-    rpc_fixture_init(f, methods, NULL);
+    rpc_fixture_init(f, rpc_methods, &seen);
 }
 
-static struct grpc_call *start(struct rpc_fixture *f, const char *path)
-{
-    Plugin__ConnInfo request = PLUGIN__CONN_INFO__INIT;
-
-    request.address = "here";
-    return rpc_fixture_call(f, path, &request.base);
-}
-
-/* The handler's. */
-static struct call *wait_handled(struct rpc_fixture *f, size_t i)
+/* The handler's side of the call that was the i-th. */
+static struct call *wait_kept(struct rpc_fixture *f, size_t i)
 {
     rpc_fixture_settle(f);
-    assert_true(i < seen.n_calls && seen.calls[i] != NULL);
-    return seen.calls[i];
+    return rpc_kept(&seen, i);
 }
 
-static void reply(struct call *call, const char *address)
+static struct call *wait_take(struct rpc_fixture *f, size_t i)
 {
-    Plugin__ConnInfo message = PLUGIN__CONN_INFO__INIT;
-
-    message.address = address;
-    call_reply(call, &message.base);
-}
-
-static void assert_replied(struct grpc_call *call, const char *address)
-{
-    grpc_call_expect(call, GRPC_OK, NULL);
-    assert_int_equal(grpc_call_n_messages(call), 1);
-    Plugin__ConnInfo *message =
-        (Plugin__ConnInfo *)grpc_call_message(call, 0, &plugin__conn_info__descriptor);
-    assert_string_equal(message->address, address);
-    plugin__conn_info__free_unpacked(message, NULL);
+    (void)wait_kept(f, i);
+    return rpc_kept_take(&seen, i);
 }
 
 /* --- ends ------------------------------------------------------------------------------------ */
@@ -116,15 +50,15 @@ static void test_calls_are_answered_later_and_in_any_order(void **state)
     (void)state;
     init(&f);
     for (size_t i = 0; i < 3; i++)
-        calls[i] = start(&f, HOOKED);
-    (void)wait_handled(&f, 2);
+        calls[i] = rpc_call(f.peer, RPC_KEEP, 1);
+    (void)wait_kept(&f, 2);
     assert_false(grpc_call_is_over(calls[0]));
-    reply(seen.calls[1], "one");
-    assert_replied(calls[1], "one");
-    reply(seen.calls[2], "two");
-    reply(seen.calls[0], "zero");
-    assert_replied(calls[0], "zero");
-    assert_replied(calls[2], "two");
+    rpc_reply(rpc_kept_take(&seen, 1), 11, NULL);
+    rpc_expect_id(calls[1], 11);
+    rpc_reply(rpc_kept_take(&seen, 2), 12, NULL);
+    rpc_reply(rpc_kept_take(&seen, 0), 10, NULL);
+    rpc_expect_id(calls[0], 10);
+    rpc_expect_id(calls[2], 12);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 0); /* exactly one end each */
 }
@@ -136,11 +70,11 @@ static void test_a_request_lives_until_its_answer(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start(&f, HOOKED);
-    const Plugin__ConnInfo *request = (const Plugin__ConnInfo *)call_request(wait_handled(&f, 0));
-    assert_string_equal(request->address, "here");
-    reply(seen.calls[0], request->address);
-    assert_replied(call, "here");
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 77);
+    const ProtobufCMessage *request = call_request(wait_kept(&f, 0));
+    rpc_fixture_settle(&f);
+    call_reply(rpc_kept_take(&seen, 0), request);
+    rpc_expect_id(call, 77);
     rpc_fixture_done(&f);
 }
 
@@ -151,9 +85,9 @@ static void test_a_failure_is_told_with_code_and_sentence(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start(&f, HOOKED);
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 1);
     fail_set(&fail, -ENOENT, "image '%s' is not there", "a%b");
-    call_fail(wait_handled(&f, 0), &fail);
+    call_fail(wait_take(&f, 0), &fail);
     grpc_call_expect(call, GRPC_NOT_FOUND, "image 'a%25b' is not there");
     assert_int_equal(grpc_call_n_messages(call), 0);
     assert_string_equal(grpc_call_header(call, "grpc-status-details-bin"), "");
@@ -167,8 +101,8 @@ static void test_a_failure_without_a_sentence_has_that_of_its_errno(void **state
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start(&f, HOOKED);
-    call_fail(wait_handled(&f, 0), &fail);
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 1);
+    call_fail(wait_take(&f, 0), &fail);
     grpc_call_expect(call, GRPC_ALREADY_EXISTS, "File exists");
     rpc_fixture_done(&f);
 }
@@ -181,14 +115,14 @@ static void test_an_answer_that_is_too_large_is_a_failure(void **state)
     (void)state;
     memset(address, 'x', GRPC_WIRE_MESSAGE_MAX - 5);
     init(&f);
-    struct grpc_call *fits = start(&f, HOOKED);
-    reply(wait_handled(&f, 0), address);
+    struct grpc_call *fits = rpc_call(f.peer, RPC_KEEP, 1);
+    rpc_reply(wait_take(&f, 0), 0, address);
     grpc_call_expect(fits, GRPC_OK, NULL);
     address[GRPC_WIRE_MESSAGE_MAX - 5] = 'x';
-    struct grpc_call *call = start(&f, HOOKED);
-    reply(wait_handled(&f, 1), address);
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 1);
+    rpc_reply(wait_take(&f, 1), 0, address);
     grpc_call_expect(call, GRPC_RESOURCE_EXHAUSTED,
-                     "/test.Call/Hooked: the answer is larger than 4 MiB");
+                     "/test.Methods/Keep: the answer is larger than 4 MiB");
     event_run_pending(f.event);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 0);
@@ -202,14 +136,14 @@ static void test_a_cancelled_call_is_told_once(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start(&f, HOOKED), *other = start(&f, HOOKED);
-    (void)wait_handled(&f, 1);
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 1), *other = rpc_call(f.peer, RPC_KEEP, 2);
+    (void)wait_kept(&f, 1);
     grpc_call_cancel(call);
     rpc_fixture_settle(&f);
     assert_int_equal(seen.n_cancelled, 1);
-    assert_null(seen.calls[0]);
-    reply(seen.calls[1], "still here");
-    assert_replied(other, "still here");
+    assert_null(seen.kept[0].call);
+    rpc_reply(rpc_kept_take(&seen, 1), 2, NULL);
+    rpc_expect_id(other, 2);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 1);
 }
@@ -224,17 +158,16 @@ static void test_a_late_answer_of_a_cancelled_call_is_dropped(void **state)
     init(&f);
     struct grpc_call *calls[3];
     for (size_t i = 0; i < 3; i++)
-        calls[i] = start(&f, HOOKLESS);
-    (void)wait_handled(&f, 2);
+        calls[i] = rpc_call(f.peer, RPC_KEEP_HOOKLESS, 1);
+    (void)wait_kept(&f, 2);
     for (size_t i = 0; i < 3; i++)
         grpc_call_cancel(calls[i]);
     rpc_fixture_settle(&f);
-    const Plugin__ConnInfo *request = (const Plugin__ConnInfo *)call_request(seen.calls[0]);
-    assert_string_equal(request->address, "here");
-    assert_int_equal(call_queued_bytes(seen.calls[0]), 0);
-    reply(seen.calls[0], "late");
-    call_fail(seen.calls[1], &fail);
-    call_finish(seen.calls[2]);
+    assert_non_null(call_request(rpc_kept(&seen, 0)));
+    assert_int_equal(call_queued_bytes(rpc_kept(&seen, 0)), 0);
+    rpc_reply(rpc_kept_take(&seen, 0), 1, "late");
+    call_fail(rpc_kept_take(&seen, 1), &fail);
+    call_finish(rpc_kept_take(&seen, 2));
     rpc_fixture_settle(&f);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(grpc_call_n_bytes(calls[i]), 0);
@@ -249,11 +182,12 @@ static void test_a_cancel_before_the_request_is_whole_never_reaches_the_handler(
     init(&f);
     struct grpc_call *call = grpc_peer_call(
         f.peer,
-        &(struct grpc_request){ .path = HOOKED, .body = "\0\0\0\0\5he", .n_body = 7, .open = true });
+        &(struct grpc_request){
+            .path = RPC_KEEP, .body = "\0\0\0\0\5he", .n_body = 7, .open = true });
     rpc_fixture_settle(&f);
     grpc_call_cancel(call);
     rpc_fixture_settle(&f);
-    assert_int_equal(seen.n_calls, 0);
+    assert_int_equal(seen.n_kept, 0);
     rpc_fixture_done(&f);
 }
 
@@ -266,17 +200,15 @@ static void test_a_lost_connection_cancels_all_its_calls(void **state)
     init(&f);
     struct grpc_peer *peer = grpc_peer_new(f.event, f.path);
     for (size_t i = 0; i < 3; i++)
-        (void)grpc_peer_call(
-            peer, &(struct grpc_request){
-                      .path = i == 2 ? HOOKLESS : HOOKED, .body = "\0\0\0\0\0", .n_body = 5 });
-    (void)grpc_peer_call(peer, &(struct grpc_request){ .path = HOOKED, .open = true });
+        (void)rpc_call(peer, i == 2 ? RPC_KEEP_HOOKLESS : RPC_KEEP, 1);
+    (void)grpc_peer_call(peer, &(struct grpc_request){ .path = RPC_KEEP, .open = true });
     rpc_fixture_wait_conns(&f, 2);
-    while (seen.n_calls < 3)
+    while (seen.n_kept < 3)
         assert_true(sd_event_run(f.event, EVENT_DEADLINE_USEC) > 0);
     assert_null(grpc_peer_free(peer));
     rpc_fixture_wait_conns(&f, 1);
     assert_int_equal(seen.n_cancelled, 2);
-    reply(seen.calls[2], "to nobody");
+    rpc_reply(rpc_kept_take(&seen, 2), 1, "to nobody");
     rpc_fixture_done(&f);
 }
 
@@ -287,17 +219,16 @@ static void test_a_cancel_hook_may_end_another_call(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start(&f, HOOKED), *other = start(&f, HOOKED);
-    (void)wait_handled(&f, 1);
-    seen.also = TAKE_PTR(seen.calls[1]);
+    struct grpc_call *call = rpc_call(f.peer, RPC_KEEP, 1), *other = rpc_call(f.peer, RPC_KEEP, 1);
+    seen.also = wait_take(&f, 1);
     grpc_call_cancel(call);
     grpc_call_expect(other, GRPC_OK, NULL);
     assert_int_equal(seen.n_cancelled, 1);
 
-    (void)start(&f, HOOKED);
-    (void)start(&f, HOOKED);
-    (void)wait_handled(&f, 3);
-    seen.also = TAKE_PTR(seen.calls[2]); /* the server tells the last one first */
+    (void)rpc_call(f.peer, RPC_KEEP, 1);
+    (void)rpc_call(f.peer, RPC_KEEP, 1);
+    (void)wait_kept(&f, 3);
+    seen.also = rpc_kept_take(&seen, 2); /* the server tells the last one first */
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 2);
     assert_null(seen.also);
@@ -320,12 +251,12 @@ static void test_a_call_ends_at_its_deadline(void **state)
 
     (void)state;
     init(&f);
-    grpc_call_expect(start_with_timeout(&f, HOOKED, "20m"), GRPC_DEADLINE_EXCEEDED,
-                     "/test.Call/Hooked: the caller's deadline has passed");
+    grpc_call_expect(start_with_timeout(&f, RPC_KEEP, "20m"), GRPC_DEADLINE_EXCEEDED,
+                     "/test.Methods/Keep: the caller's deadline has passed");
     assert_int_equal(seen.n_cancelled, 1);
-    grpc_call_expect(start_with_timeout(&f, HOOKLESS, "20m"), GRPC_DEADLINE_EXCEEDED,
-                     "/test.Call/Hookless: the caller's deadline has passed");
-    reply(seen.calls[1], "too late");
+    grpc_call_expect(start_with_timeout(&f, RPC_KEEP_HOOKLESS, "20m"), GRPC_DEADLINE_EXCEEDED,
+                     "/test.Methods/KeepHookless: the caller's deadline has passed");
+    rpc_reply(rpc_kept_take(&seen, 1), 1, "too late");
     rpc_fixture_settle(&f);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 1);
@@ -340,9 +271,9 @@ static void test_a_deadline_that_has_passed_already_ends_the_call(void **state)
     (void)state;
     init(&f);
     for (size_t i = 0; i < 3; i++) {
-        grpc_call_expect(start_with_timeout(&f, HOOKED, timeouts[i]), GRPC_DEADLINE_EXCEEDED,
-                         "/test.Call/Hooked: the caller's deadline has passed");
-        assert_int_equal(seen.n_cancelled, seen.n_calls);
+        grpc_call_expect(start_with_timeout(&f, RPC_KEEP, timeouts[i]), GRPC_DEADLINE_EXCEEDED,
+                         "/test.Methods/Keep: the caller's deadline has passed");
+        assert_int_equal(seen.n_cancelled, seen.n_kept);
     }
     rpc_fixture_done(&f);
 }
@@ -353,14 +284,14 @@ static void test_a_deadline_ends_a_request_that_is_never_whole(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = grpc_peer_call(f.peer, &(struct grpc_request){ .path = HOOKED,
+    struct grpc_call *call = grpc_peer_call(f.peer, &(struct grpc_request){ .path = RPC_KEEP,
                                                                             .timeout = "20m",
                                                                             .body = "\0\0",
                                                                             .n_body = 2,
                                                                             .open = true });
     grpc_call_expect(call, GRPC_DEADLINE_EXCEEDED,
-                     "/test.Call/Hooked: the caller's deadline has passed");
-    assert_int_equal(seen.n_calls, 0);
+                     "/test.Methods/Keep: the caller's deadline has passed");
+    assert_int_equal(seen.n_kept, 0);
     rpc_fixture_done(&f);
 }
 
@@ -370,9 +301,9 @@ static void test_an_answer_in_time_needs_no_deadline_any_more(void **state)
 
     (void)state;
     init(&f);
-    struct grpc_call *call = start_with_timeout(&f, HOOKED, "30m");
-    reply(wait_handled(&f, 0), "in time");
-    assert_replied(call, "in time");
+    struct grpc_call *call = start_with_timeout(&f, RPC_KEEP, "30m");
+    rpc_reply(wait_take(&f, 0), 5, NULL);
+    rpc_expect_id(call, 5);
     assert_int_equal(event_count_during(f.event, 60000), 0);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 0);
@@ -386,9 +317,9 @@ static void test_requests_held_in_memory_are_limited(void **state)
     const size_t n = CALL_HELD_MAX / GRPC_WIRE_MESSAGE_MAX, n_part = GRPC_WIRE_MESSAGE_MAX - 1000;
     CLEANUP_FREE uint8_t *body = alloc_zero(1, GRPC_WIRE_PREFIX_SIZE + n_part);
     const struct grpc_request request = {
-        .path = HOOKED, .body = body, .n_body = GRPC_WIRE_PREFIX_SIZE + n_part, .open = true
+        .path = RPC_KEEP, .body = body, .n_body = GRPC_WIRE_PREFIX_SIZE + n_part, .open = true
     };
-    struct grpc_call *calls[CALLS_MAX];
+    struct grpc_call *calls[CALL_HELD_MAX / GRPC_WIRE_MESSAGE_MAX];
     struct rpc_fixture f;
 
     (void)state;
@@ -402,10 +333,10 @@ static void test_requests_held_in_memory_are_limited(void **state)
     }
     struct grpc_call *call = grpc_peer_call(f.peer, &request);
     grpc_call_expect(call, GRPC_RESOURCE_EXHAUSTED,
-                     "/test.Call/Hooked: too many requests are held in memory");
+                     "/test.Methods/Keep: too many requests are held in memory");
     struct grpc_peer *other = grpc_peer_new(f.event, f.path); /* has its own */
     struct grpc_call *small =
-        grpc_peer_call(other, &(struct grpc_request){ .path = "/test.Call/None" });
+        grpc_peer_call(other, &(struct grpc_request){ .path = "/test.Methods/None" });
     grpc_call_wait(small);
     assert_null(grpc_peer_free(other));
     for (size_t i = 0; i < n; i++)

@@ -45,10 +45,10 @@ static void handle_two(struct call *call, const ProtobufCMessage *request, void 
     answer(call, request, "two", context);
 }
 
-#define METHOD(path_, handle_)                                                       \
-    {                                                                                \
-        .path = (path_), .kind = RPC_UNARY, .request = &plugin__conn_info__descriptor, \
-        .response = &plugin__conn_info__descriptor, .handle = (handle_),             \
+#define METHOD(path_, handle_)                                                                 \
+    {                                                                                          \
+        .path = (path_), .kind = RPC_UNARY, .handle = (handle_),                               \
+        .request = &plugin__conn_info__descriptor, .response = &plugin__conn_info__descriptor, \
     }
 
 static const struct rpc_method methods[] = {

@@ -1,24 +1,20 @@
-/* Calls that take or give streams of messages, and what a peer that does not read may cost. */
+/* Calls that take a stream of messages, or take and give them. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "grpc_broker.pb-c.h"
-#include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "rpc/grpc_status.h"
-#include "rpc/grpc_wire.h"
-#include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/rpc_fixture.h"
+#include "tests/support/rpc_methods.h"
 
-#define GIVES "/test.Stream/Gives"
 #define TAKES "/test.Stream/Takes"
 #define BOTH  "/test.Stream/Both"
 
@@ -26,29 +22,11 @@
 
 static struct {
     struct call *call; /* NULL: none, or over */
-    unsigned n_messages, n_half_closes, n_drains, n_cancelled;
-    unsigned sum;      /* of the messages' ids */
-    unsigned ends_at;  /* ends the call at this message; 0: at the half close */
-    bool is_idle;      /* does nothing at the half close */
+    unsigned n_messages, n_half_closes, n_cancelled;
+    unsigned sum;     /* of the messages' ids */
+    unsigned ends_at; /* ends the call at this message; 0: at the half close */
+    bool is_idle;     /* does nothing at the half close */
 } seen;
-
-static void send_id(struct call *call, unsigned id, const char *network)
-{
-    Plugin__ConnInfo message = PLUGIN__CONN_INFO__INIT;
-
-    message.service_id = id;
-    if (network != NULL)
-        message.network = network;
-    call_send(call, &message.base);
-}
-
-static void reply_sum(void)
-{
-    Plugin__ConnInfo message = PLUGIN__CONN_INFO__INIT;
-
-    message.service_id = seen.sum;
-    call_reply(TAKE_PTR(seen.call), &message.base);
-}
 
 static void on_cancel(struct call *call, void *data)
 {
@@ -58,26 +36,10 @@ static void on_cancel(struct call *call, void *data)
     seen.n_cancelled++;
 }
 
-static void on_drain(struct call *call, void *data)
-{
-    assert_ptr_equal(seen.call, call);
-    assert_ptr_equal(data, &seen);
-    assert_int_equal(call_queued_bytes(call), 0);
-    seen.n_drains++;
-}
-
 static void keep(struct call *call)
 {
     seen.call = call;
     call_set_data(call, &seen);
-}
-
-static void handle_gives(struct call *call, const ProtobufCMessage *request, void *context)
-{
-    (void)context;
-    assert_non_null(request);
-    keep(call);
-    call_on_drain(call, on_drain);
 }
 
 static void on_taken(struct call *call, const ProtobufCMessage *message, void *data)
@@ -92,7 +54,7 @@ static void on_taken(struct call *call, const ProtobufCMessage *message, void *d
         seen.n_half_closes++;
     }
     if (message == NULL ? seen.ends_at == 0 && !seen.is_idle : seen.n_messages == seen.ends_at)
-        reply_sum();
+        rpc_reply(TAKE_PTR(seen.call), seen.sum, NULL);
 }
 
 static void handle_takes(struct call *call, const ProtobufCMessage *request, void *context)
@@ -109,7 +71,7 @@ static void on_both(struct call *call, const ProtobufCMessage *message, void *da
 {
     (void)data;
     if (message != NULL)
-        send_id(call, 10 * ((const Plugin__ConnInfo *)message)->service_id, NULL);
+        rpc_send(call, 10 * ((const Plugin__ConnInfo *)message)->service_id, NULL);
     else
         call_finish(TAKE_PTR(seen.call));
 }
@@ -122,15 +84,13 @@ static void handle_both(struct call *call, const ProtobufCMessage *request, void
     call_on_message(call, on_both);
 }
 
-#define METHOD(path_, kind_, handle_)                                        \
-    {                                                                        \
-        .path = (path_), .kind = (kind_), .handle = (handle_),               \
-        .request = &plugin__conn_info__descriptor,                           \
-        .response = &plugin__conn_info__descriptor, .cancel = on_cancel,     \
+#define METHOD(path_, kind_, handle_)                                                          \
+    {                                                                                          \
+        .path = (path_), .kind = (kind_), .handle = (handle_), .cancel = on_cancel,            \
+        .request = &plugin__conn_info__descriptor, .response = &plugin__conn_info__descriptor, \
     }
 
 static const struct rpc_method methods[] = {
-    METHOD(GIVES, RPC_SERVER_STREAM, handle_gives),
     METHOD(TAKES, RPC_CLIENT_STREAM, handle_takes),
     METHOD(BOTH, RPC_BIDI_STREAM, handle_both),
     {},
@@ -159,180 +119,6 @@ static void put_id(struct grpc_call *call, uint32_t id, bool end)
     grpc_call_send_message(call, &message.base, end);
 }
 
-static unsigned id_of(const struct grpc_call *call, size_t i)
-{
-    Plugin__ConnInfo *message =
-        (Plugin__ConnInfo *)grpc_call_message(call, i, &plugin__conn_info__descriptor);
-    unsigned id = message->service_id;
-
-    plugin__conn_info__free_unpacked(message, NULL);
-    return id;
-}
-
-/* --- streams of answers ---------------------------------------------------------------------- */
-
-static struct grpc_call *start_giving(struct rpc_fixture *f, struct grpc_peer *peer)
-{
-    struct grpc_call *call = grpc_peer_call(
-        peer, &(struct grpc_request){ .path = GIVES, .body = "\0\0\0\0\0", .n_body = 5 });
-
-    while (seen.call == NULL)
-        assert_true(sd_event_run(f->event, EVENT_DEADLINE_USEC) > 0);
-    return call;
-}
-
-static void test_a_stream_is_opened_before_there_is_something_to_say(void **state)
-{
-    struct rpc_fixture f;
-
-    (void)state;
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    rpc_fixture_settle(&f);
-    assert_string_equal(grpc_call_header(call, ":status"), "200");
-    assert_false(grpc_call_is_over(call));
-    send_id(seen.call, 1, NULL);
-    send_id(seen.call, 2, NULL);
-    grpc_call_wait_messages(call, 2);
-    assert_false(grpc_call_is_over(call));
-    send_id(seen.call, 3, NULL);
-    call_finish(TAKE_PTR(seen.call));
-    grpc_call_expect(call, GRPC_OK, NULL);
-    assert_int_equal(grpc_call_n_messages(call), 3);
-    for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(id_of(call, i), i + 1);
-    rpc_fixture_done(&f);
-    assert_int_equal(seen.n_cancelled, 0);
-}
-
-static void test_a_stream_may_fail_after_messages(void **state)
-{
-    struct rpc_fixture f;
-    const struct fail fail = { .error = -EIO };
-
-    (void)state;
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    send_id(seen.call, 1, NULL);
-    call_fail(TAKE_PTR(seen.call), &fail);
-    grpc_call_expect(call, GRPC_INTERNAL, "Input/output error");
-    assert_int_equal(grpc_call_n_messages(call), 1);
-    rpc_fixture_done(&f);
-}
-
-/* Larger than the peer's window, and drained when that has grown. */
-static void test_a_queue_is_counted_and_its_end_told(void **state)
-{
-    struct rpc_fixture f;
-    CLEANUP_FREE char *network = alloc_zero(1, 200001);
-
-    (void)state;
-    memset(network, 'x', 200000);
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    rpc_fixture_settle(&f);
-    grpc_peer_pause(f.peer);
-    send_id(seen.call, 1, network);
-    send_id(seen.call, 2, NULL);
-    assert_in_range(call_queued_bytes(seen.call), 200000 - 65535, 200020);
-    assert_int_equal(seen.n_drains, 0);
-    grpc_peer_resume(f.peer);
-    grpc_call_wait_messages(call, 2);
-    rpc_fixture_settle(&f);
-    assert_int_equal(seen.n_drains, 1);
-    assert_int_equal(call_queued_bytes(seen.call), 0);
-    send_id(seen.call, 3, network);
-    call_finish(TAKE_PTR(seen.call)); /* after what is queued */
-    grpc_call_expect(call, GRPC_OK, NULL);
-    assert_int_equal(grpc_call_n_messages(call), 3);
-    rpc_fixture_done(&f);
-}
-
-/* What waits is limited; then the stream ends, and its handler hears of it later. */
-static void test_a_stream_whose_peer_gives_no_room_ends(void **state)
-{
-    struct rpc_fixture f;
-    CLEANUP_FREE char *network = alloc_zero(1, GRPC_WIRE_MESSAGE_MAX);
-
-    (void)state;
-    memset(network, 'x', GRPC_WIRE_MESSAGE_MAX - 100);
-    init(&f);
-    struct grpc_peer *peer = grpc_peer_new_without_updates(f.event, f.path);
-    struct grpc_call *call = start_giving(&f, peer);
-    size_t n_before = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        send_id(seen.call, i, network);
-        assert_int_equal(seen.n_cancelled, 0); /* not from inside */
-        if (call_queued_bytes(seen.call) < n_before)
-            break;
-        n_before = call_queued_bytes(seen.call);
-    }
-    assert_in_range(n_before, H2_QUEUED_MAX - GRPC_WIRE_MESSAGE_MAX, H2_QUEUED_MAX);
-    assert_int_equal(call_queued_bytes(seen.call), 0); /* inert */
-    event_run_pending(f.event);
-    assert_int_equal(seen.n_cancelled, 1);
-    assert_null(seen.call);
-    assert_false(grpc_call_is_over(call)); /* its status waits behind what is queued */
-    assert_null(grpc_peer_free(peer));
-    rpc_fixture_done(&f);
-    assert_int_equal(seen.n_cancelled, 1);
-}
-
-static void test_a_message_that_is_too_large_ends_the_stream(void **state)
-{
-    struct rpc_fixture f;
-    CLEANUP_FREE char *network = alloc_zero(1, GRPC_WIRE_MESSAGE_MAX + 1);
-
-    (void)state;
-    memset(network, 'x', GRPC_WIRE_MESSAGE_MAX);
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    send_id(seen.call, 1, NULL);
-    send_id(seen.call, 2, network);
-    send_id(seen.call, 3, NULL); /* dropped */
-    grpc_call_expect(call, GRPC_RESOURCE_EXHAUSTED,
-                     "/test.Stream/Gives: the answer is larger than 4 MiB");
-    assert_int_equal(grpc_call_n_messages(call), 1);
-    event_run_pending(f.event);
-    assert_int_equal(seen.n_cancelled, 1);
-    rpc_fixture_done(&f);
-}
-
-/* The handler may end it first: then there is nothing left to be told. */
-static void test_a_stream_ended_right_after_it_overran_is_not_cancelled(void **state)
-{
-    struct rpc_fixture f;
-    CLEANUP_FREE char *network = alloc_zero(1, GRPC_WIRE_MESSAGE_MAX + 1);
-
-    (void)state;
-    memset(network, 'x', GRPC_WIRE_MESSAGE_MAX);
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    send_id(seen.call, 2, network);
-    call_finish(TAKE_PTR(seen.call));
-    grpc_call_expect(call, GRPC_RESOURCE_EXHAUSTED,
-                     "/test.Stream/Gives: the answer is larger than 4 MiB");
-    event_run_pending(f.event);
-    rpc_fixture_done(&f);
-    assert_int_equal(seen.n_cancelled, 0);
-}
-
-static void test_a_cancelled_stream_is_told_and_sends_no_more(void **state)
-{
-    struct rpc_fixture f;
-
-    (void)state;
-    init(&f);
-    struct grpc_call *call = start_giving(&f, f.peer);
-    send_id(seen.call, 1, NULL);
-    grpc_call_wait_messages(call, 1);
-    grpc_call_cancel(call);
-    rpc_fixture_settle(&f);
-    assert_int_equal(seen.n_cancelled, 1);
-    assert_int_equal(grpc_call_n_messages(call), 1);
-    rpc_fixture_done(&f);
-}
-
 /* --- streams of requests --------------------------------------------------------------------- */
 
 static void test_a_client_s_stream_is_answered_at_its_end(void **state)
@@ -351,7 +137,7 @@ static void test_a_client_s_stream_is_answered_at_its_end(void **state)
     grpc_call_expect(call, GRPC_OK, NULL);
     assert_int_equal(seen.n_messages, 3);
     assert_int_equal(seen.n_half_closes, 1);
-    assert_int_equal(id_of(call, 0), 321);
+    assert_int_equal(rpc_answer_id(call, 0), 321);
     rpc_fixture_done(&f);
     assert_int_equal(seen.n_cancelled, 0);
 }
@@ -365,7 +151,7 @@ static void test_a_client_s_stream_without_messages_ends_too(void **state)
     struct grpc_call *call = rpc_fixture_call(&f, TAKES, NULL);
     grpc_call_expect(call, GRPC_OK, NULL);
     assert_int_equal(seen.n_messages, 0);
-    assert_int_equal(id_of(call, 0), 0);
+    assert_int_equal(rpc_answer_id(call, 0), 0);
     rpc_fixture_done(&f);
 }
 
@@ -385,7 +171,7 @@ static void test_messages_in_pieces_are_the_same_messages(void **state)
         grpc_call_send(call, body + cut, sizeof(body) - 1 - cut, true);
         grpc_call_expect(call, GRPC_OK, NULL);
         assert_int_equal(seen.n_messages, 3);
-        assert_int_equal(id_of(call, 0), 8);
+        assert_int_equal(rpc_answer_id(call, 0), 8);
         rpc_fixture_done(&f);
     }
 }
@@ -402,11 +188,12 @@ static void test_a_stream_may_be_answered_before_its_end(void **state)
             init(&f);
             seen.ends_at = ends_at;
             struct grpc_call *call = grpc_peer_call(
-                f.peer, &(struct grpc_request){
-                            .path = TAKES, .body = body, .n_body = sizeof(body) - 1, .open = open });
+                f.peer,
+                &(struct grpc_request){
+                    .path = TAKES, .body = body, .n_body = sizeof(body) - 1, .open = open });
             grpc_call_expect(call, GRPC_OK, NULL);
             assert_int_equal(seen.n_messages, ends_at);
-            assert_int_equal(id_of(call, 0), ends_at * (ends_at + 1) / 2);
+            assert_int_equal(rpc_answer_id(call, 0), ends_at * (ends_at + 1) / 2);
             rpc_fixture_done(&f);
             assert_int_equal(seen.n_cancelled, 0);
         }
@@ -485,7 +272,7 @@ static void test_both_ways_at_once(void **state)
     for (unsigned i = 1; i <= 3; i++) {
         put_id(call, i, false);
         grpc_call_wait_messages(call, i);
-        assert_int_equal(id_of(call, i - 1), 10 * i);
+        assert_int_equal(rpc_answer_id(call, i - 1), 10 * i);
     }
     grpc_call_send(call, "", 0, true);
     grpc_call_expect(call, GRPC_OK, NULL);
@@ -513,13 +300,6 @@ static void test_a_stream_both_ways_may_be_ended_by_the_handler(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FD_LEAK_TEST(test_a_stream_is_opened_before_there_is_something_to_say),
-        FD_LEAK_TEST(test_a_stream_may_fail_after_messages),
-        FD_LEAK_TEST(test_a_queue_is_counted_and_its_end_told),
-        FD_LEAK_TEST(test_a_stream_whose_peer_gives_no_room_ends),
-        FD_LEAK_TEST(test_a_message_that_is_too_large_ends_the_stream),
-        FD_LEAK_TEST(test_a_stream_ended_right_after_it_overran_is_not_cancelled),
-        FD_LEAK_TEST(test_a_cancelled_stream_is_told_and_sends_no_more),
         FD_LEAK_TEST(test_a_client_s_stream_is_answered_at_its_end),
         FD_LEAK_TEST(test_a_client_s_stream_without_messages_ends_too),
         FD_LEAK_TEST(test_messages_in_pieces_are_the_same_messages),
