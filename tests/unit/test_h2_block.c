@@ -70,14 +70,16 @@ static enum h2_error decode(struct h2_table *table, const void *block, size_t n,
 
 /* --- what another codec has written ---------------------------------------------------------- */
 
+#define SHUTDOWN                                                                            \
+    ":method: POST\n:scheme: http\n:path: /plugin.GRPCController/Shutdown\n"               \
+    ":authority: unused\ncontent-type: application/grpc\nuser-agent: grpc-go/1.58.0\n"     \
+    "te: trailers\n"
+
 /* Requests of one connection, in this order: later ones name what earlier ones have put into the
  * table, and then push it out. */
 static const char *const requests[] = {
-    ":method: POST\n:scheme: http\n:path: /plugin.GRPCController/Shutdown\n:authority: unused\n"
-    "content-type: application/grpc\nuser-agent: grpc-go/1.58.0\nte: trailers\n"
-    "grpc-timeout: 1999m\n",
-    ":method: POST\n:scheme: http\n:path: /plugin.GRPCController/Shutdown\n:authority: unused\n"
-    "content-type: application/grpc\nuser-agent: grpc-go/1.58.0\nte: trailers\n",
+    SHUTDOWN "grpc-timeout: 1999m\n",
+    SHUTDOWN,
     ":method: GET\n:scheme: https\n:path: /\ncontent-length: 17\nx-empty: \nx-bin: \x80\xff\n",
     ":method: POST\n:scheme: http\n:path: /index.html\n:authority: a\ncookie: a=b\ncookie: c=d\n",
 };
