@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "hcl_spec.pb-c.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "rpc/call_transport.h"
@@ -234,6 +235,35 @@ static void test_a_cancel_hook_may_end_another_call(void **state)
     assert_null(seen.also);
 }
 
+static void on_own_cancel(struct call *call, void *data)
+{
+    (void)call;
+    *(bool *)data = true;
+}
+
+/* A handler may want another hook than its table's, or none. */
+static void test_a_call_may_have_a_cancel_hook_of_its_own(void **state)
+{
+    struct rpc_fixture f;
+    bool is_cancelled = false;
+
+    (void)state;
+    init(&f);
+    struct grpc_call *hooked = rpc_call(f.peer, RPC_KEEP_HOOKLESS, 1);
+    struct grpc_call *hookless = rpc_call(f.peer, RPC_KEEP, 2);
+    (void)wait_kept(&f, 1);
+    call_set_data(rpc_kept(&seen, 0), &is_cancelled);
+    call_set_cancel(rpc_kept_take(&seen, 0), on_own_cancel);
+    call_set_cancel(rpc_kept(&seen, 1), NULL);
+    grpc_call_cancel(hooked);
+    grpc_call_cancel(hookless);
+    rpc_fixture_settle(&f);
+    assert_true(is_cancelled);
+    assert_int_equal(seen.n_cancelled, 0);
+    call_finish(rpc_kept_take(&seen, 1));
+    rpc_fixture_done(&f);
+}
+
 /* --- deadlines ------------------------------------------------------------------------------- */
 
 static struct grpc_call *start_with_timeout(struct rpc_fixture *f, const char *path,
@@ -349,6 +379,42 @@ static void test_requests_held_in_memory_are_limited(void **state)
     rpc_fixture_done(&f);
 }
 
+static void never(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    (void)call;
+    (void)request;
+    (void)context;
+    fail_msg("handled");
+}
+
+/* Two bytes of it become a struct. */
+static void test_a_request_that_takes_too_much_memory_is_refused(void **state)
+{
+    static const struct rpc_method methods[] = {
+        { .path = "/test.Array/Take",
+          .kind = RPC_UNARY,
+          .request = &hcl__array__descriptor,
+          .response = &hcl__array__descriptor,
+          .handle = never },
+        {},
+    };
+    const size_t n = 1 << 20;
+    CLEANUP_FREE uint8_t *body = alloc_zero(1, GRPC_WIRE_PREFIX_SIZE + n);
+    struct rpc_fixture f;
+
+    (void)state;
+    rpc_fixture_init(&f, methods, NULL);
+    grpc_wire_prefix(body, (uint32_t)n);
+    for (size_t i = 0; i < n; i += 2)
+        body[GRPC_WIRE_PREFIX_SIZE + i] = 0x0a;
+    struct grpc_call *call = grpc_peer_call(
+        f.peer, &(struct grpc_request){
+                    .path = "/test.Array/Take", .body = body, .n_body = GRPC_WIRE_PREFIX_SIZE + n });
+    grpc_call_expect(call, GRPC_RESOURCE_EXHAUSTED,
+                     "/test.Array/Take: the request takes too much memory or is nested too deeply");
+    rpc_fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,11 +428,13 @@ int main(void)
         FD_LEAK_TEST(test_a_cancel_before_the_request_is_whole_never_reaches_the_handler),
         FD_LEAK_TEST(test_a_lost_connection_cancels_all_its_calls),
         FD_LEAK_TEST(test_a_cancel_hook_may_end_another_call),
+        FD_LEAK_TEST(test_a_call_may_have_a_cancel_hook_of_its_own),
         FD_LEAK_TEST(test_a_call_ends_at_its_deadline),
         FD_LEAK_TEST(test_a_deadline_that_has_passed_already_ends_the_call),
         FD_LEAK_TEST(test_a_deadline_ends_a_request_that_is_never_whole),
         FD_LEAK_TEST(test_an_answer_in_time_needs_no_deadline_any_more),
         FD_LEAK_TEST(test_requests_held_in_memory_are_limited),
+        FD_LEAK_TEST(test_a_request_that_takes_too_much_memory_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,8 @@ static const struct {
     { "HEADERS, trailers", H2_HEADERS, H2_FLAG_END_HEADERS | H2_FLAG_END_STREAM,
       BYTES("\x00\x01x\x01y") },
     { "HEADERS, trailers without end", H2_HEADERS, H2_FLAG_END_HEADERS, BYTES("\x00\x01x\x01y") },
+    { "HEADERS, malformed trailers", H2_HEADERS, H2_FLAG_END_HEADERS | H2_FLAG_END_STREAM,
+      BYTES("\x00\x03x y\x01y") },
     { "HEADERS, malformed", H2_HEADERS, H2_FLAG_END_HEADERS | H2_FLAG_END_STREAM,
       BYTES(REQUEST "\x00\x03x y\x01y") },
     { "HEADERS, garbage", H2_HEADERS, H2_FLAG_END_HEADERS, BYTES("\x80") },

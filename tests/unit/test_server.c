@@ -182,6 +182,22 @@ static void test_another_protocol_is_told_and_closed(void **state)
     rpc_fixture_done(&f);
 }
 
+/* A fault of one request is no other's business. */
+static void test_a_malformed_request_resets_only_its_stream(void **state)
+{
+    struct rpc_fixture f;
+
+    (void)state;
+    init(&f);
+    struct grpc_call *waiting = rpc_call(f.peer, RPC_KEEP, 1);
+    struct grpc_call *malformed = rpc_call(f.peer, "/test.Methods/\x7f", 2);
+    grpc_call_wait(malformed);
+    assert_int_equal(grpc_call_error(malformed), H2_PROTOCOL_ERROR);
+    rpc_expect_served(f.peer);
+    assert_false(grpc_call_is_over(waiting));
+    rpc_fixture_done(&f);
+}
+
 /* --- peers that go --------------------------------------------------------------------------- */
 
 /* What it had said before is heard. */
@@ -309,6 +325,7 @@ int main(void)
         FD_LEAK_TEST(test_an_answer_from_elsewhere_is_sent_unasked),
         FD_LEAK_TEST(test_probes_are_survived),
         FD_LEAK_TEST(test_another_protocol_is_told_and_closed),
+        FD_LEAK_TEST(test_a_malformed_request_resets_only_its_stream),
         FD_LEAK_TEST(test_a_request_of_a_peer_that_is_gone_already_is_handled),
         FD_LEAK_TEST(test_a_half_closed_peer_is_gone),
         FD_LEAK_TEST(test_a_peer_that_goes_with_answers_unread_is_survived),
