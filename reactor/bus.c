@@ -16,6 +16,9 @@
 #define BUS_RETRY_MIN_USEC (100 * UINT64_C(1000))
 #define BUS_RETRY_MAX_USEC (30 * UINT64_C(1000000))
 
+/* The first attempt is made at once, and the default accuracy of a timer is a quarter of a second. */
+#define BUS_RETRY_ACCURACY_USEC UINT64_C(1000)
+
 struct bus_watch {
     LIST_ENTRY(bus_watch) entry;
     struct bus *bus;
@@ -171,7 +174,8 @@ struct bus *bus_new(sd_event *event, const char *address)
     bus->retry_usec = BUS_RETRY_MIN_USEC;
     LIST_INIT(&bus->watches);
 
-    int r = sd_event_add_time_relative(event, &bus->retry, CLOCK_MONOTONIC, 0, 0, on_retry, bus);
+    int r = sd_event_add_time_relative(event, &bus->retry, CLOCK_MONOTONIC, 0,
+                                       BUS_RETRY_ACCURACY_USEC, on_retry, bus);
     assert(r >= 0);
     (void)sd_event_source_set_description(bus->retry, "bus-retry");
     r = sd_event_add_defer(event, &bus->tell, on_tell, bus);

@@ -11,6 +11,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/strv.h"
+#include "tests/support/event.h"
 
 #define ERROR_PREFIX "org.freedesktop.DBus.Error."
 
@@ -256,6 +257,27 @@ unsigned fake_bus_n_calls(const struct fake_bus *fake, const char *member)
     for (size_t i = 0; i < fake->calls.n_items; i++)
         n += !member || strcmp(fake->calls.items[i], member) == 0;
     return n;
+}
+
+struct expected_calls {
+    const struct fake_bus *fake;
+    const char *member;
+    unsigned n;
+};
+
+static bool were_called(void *data)
+{
+    const struct expected_calls *expected = data;
+    return fake_bus_n_calls(expected->fake, expected->member) >= expected->n;
+}
+
+bool fake_bus_await_calls(struct fake_bus *fake, const char *member, unsigned n)
+{
+    struct expected_calls expected = {fake, member, n};
+    if (!event_run_until(fake->event, were_called, &expected))
+        return false;
+    event_run_pending(fake->event);
+    return true;
 }
 
 bool fake_bus_has_match(const struct fake_bus *fake, const char *text)

@@ -129,24 +129,9 @@ static void start(struct scene *scene)
     strv_done(&argv);
 }
 
-struct calls {
-    struct fake_bus *fake;
-    const char *member;
-    unsigned n;
-};
-
-static bool was_called(void *data)
-{
-    const struct calls *calls = data;
-
-    return fake_bus_n_calls(calls->fake, calls->member) >= calls->n;
-}
-
 static void await_call(struct scene *scene, const char *member, unsigned n)
 {
-    struct calls calls = { scene->fake, member, n };
-
-    assert_true(event_run_until(scene->event, was_called, &calls));
+    assert_true(fake_bus_await_calls(scene->fake, member, n));
 }
 
 static void remove_job(struct scene *scene, const char *result)
