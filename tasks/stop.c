@@ -14,6 +14,10 @@
  * about 1 ms); nothing tells when, so a signal that comes earlier is tried again. */
 #define STOP_FORK_USEC 5000
 
+/* By default a timer may be a quarter of a second late, which fifty times over would be a long wait
+ * for a fork, and no kill timeout of anybody's. */
+#define STOP_ACCURACY_USEC 1000
+
 /* Killing the leader ends the container at once; only a process in uninterruptible sleep keeps
  * nspawn from exiting. Then systemd is asked to kill all it can. */
 #define STOP_LAST_USEC (2 * UINT64_C(1000000))
@@ -56,8 +60,8 @@ static void arm_timer(struct task *task, uint64_t usec)
     sd_event *event = bus_event(task->host->bus);
 
     task->stop_timer = sd_event_source_disable_unref(task->stop_timer);
-    int r = sd_event_add_time_relative(event, &task->stop_timer, CLOCK_MONOTONIC, usec, 0,
-                                       on_stop_timer, task);
+    int r = sd_event_add_time_relative(event, &task->stop_timer, CLOCK_MONOTONIC, usec,
+                                       STOP_ACCURACY_USEC, on_stop_timer, task);
     assert(r >= 0);
     (void)sd_event_source_set_description(task->stop_timer, "task-stop");
 }
