@@ -111,8 +111,16 @@ static void read_memory(int dir_fd, struct task_stats *stats)
         stats->measured |= TASK_STATS_MEMORY_CACHE;
 }
 
+static uint64_t accuracy_of(uint64_t interval_usec)
+{
+    uint64_t accuracy = interval_usec / STATS_ACCURACY_DIVISOR;
+    return accuracy < STATS_ACCURACY_USEC_MAX ? accuracy : STATS_ACCURACY_USEC_MAX;
+}
+
 static void arm_timer(sd_event_source *timer, uint64_t planned_usec, uint64_t interval_usec)
 {
+    (void)sd_event_source_set_time_accuracy(timer, accuracy_of(interval_usec));
+
     /* On from the time that was planned, so that the pace does not drift; unless that has passed. */
     uint64_t next = planned_usec + interval_usec, now = now_usec(CLOCK_MONOTONIC);
     (void)sd_event_source_set_time(timer, next > now ? next : now + interval_usec);
@@ -151,20 +159,17 @@ int stats_open(sd_event *event, const char *cgroup_path, double core_mhz, uint64
     CLEANUP_CLOSE int fd = open(cgroup_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    uint64_t interval = clamp_interval(interval_usec);
-    uint64_t accuracy = interval / STATS_ACCURACY_DIVISOR;
-    if (accuracy > STATS_ACCURACY_USEC_MAX)
-        accuracy = STATS_ACCURACY_USEC_MAX;
+    /* The first sample is due now, and a wider window would put it off. */
     CLEANUP(sd_event_source_disable_unrefp) sd_event_source *timer = NULL;
-    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, now_usec(CLOCK_MONOTONIC), accuracy,
-                              on_due, NULL);
+    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, now_usec(CLOCK_MONOTONIC), 1, on_due,
+                              NULL);
     if (r < 0)
         return r;
     (void)sd_event_source_set_enabled(timer, SD_EVENT_ON);
     (void)sd_event_source_set_description(timer, "stats");
     struct stats_stream *stream = ALLOC_NEW(struct stats_stream);
     *stream = (struct stats_stream){
-        .dir_fd = TAKE_FD(fd), .core_mhz = core_mhz, .interval_usec = interval,
+        .dir_fd = TAKE_FD(fd), .core_mhz = core_mhz, .interval_usec = clamp_interval(interval_usec),
         .timer = TAKE_PTR(timer), .sample = sample, .data = data,
     };
     sd_event_source_set_userdata(stream->timer, stream);

@@ -27,6 +27,18 @@ bool event_run_until(sd_event *event, bool (*condition)(void *data), void *data)
     return true;
 }
 
+uint64_t event_usec_until(sd_event *event, bool (*condition)(void *data), void *data)
+{
+    uint64_t start = now_usec(), now = start;
+
+    while (!condition(data)) {
+        if (now - start >= EVENT_DEADLINE_USEC || sd_event_run(event, EVENT_DEADLINE_USEC) < 0)
+            return UINT64_MAX;
+        now = now_usec();
+    }
+    return now - start;
+}
+
 static bool is_set(void *data)
 {
     const bool *const *flag = data;

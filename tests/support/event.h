@@ -13,6 +13,9 @@
 bool event_run_until(sd_event *event, bool (*condition)(void *data), void *data);
 /* The same until *flag is set. */
 bool event_run_until_set(sd_event *event, const bool *flag);
+/* How long that takes when nothing but the loop's own sources wakes it: it sleeps as long as it is
+ * allowed to. UINT64_MAX: the condition never held. */
+uint64_t event_usec_until(sd_event *event, bool (*condition)(void *data), void *data);
 /* Handles what is pending now, and what that leads to at once; does not wait. */
 void event_run_pending(sd_event *event);
 /* Runs for a time in which nothing should happen; answers how many events were handled. */

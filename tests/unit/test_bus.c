@@ -137,30 +137,20 @@ static void test_connection_is_made_in_the_background(void **state)
     scene_free(scene);
 }
 
-static uint64_t now_usec(sd_event *event)
-{
-    uint64_t usec = 0;
-
-    (void)sd_event_now(event, CLOCK_MONOTONIC, &usec);
-    return usec;
-}
-
 /* A timer may be late by its accuracy, which unless told otherwise is a quarter of a second; and the
  * first fingerprint and the first task wait for the bus. */
 static void test_first_connection_is_not_put_off(void **state)
 {
+    uint64_t best_usec = UINT64_MAX;
+
     (void)state;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++) { /* the machine may be busy, but not each time */
         struct scene *scene = scene_new();
-        uint64_t start = now_usec(scene->event);
-        while (!is_up(scene))
-            assert_true(sd_event_run(scene->event, UINT64_MAX) >= 0);
-        uint64_t took = now_usec(scene->event) - start;
+        uint64_t took_usec = event_usec_until(scene->event, is_up, scene);
+        best_usec = took_usec < best_usec ? took_usec : best_usec;
         scene_free(scene);
-        if (took < 20000)
-            return; /* once is enough: the machine may be busy, but not five times */
     }
-    fail_msg("the first connection comes late each time");
+    assert_in_range(best_usec, 0, 20000);
 }
 
 static void test_watcher_that_comes_later_hears_it_later(void **state)
