@@ -251,6 +251,14 @@ void fake_bus_fail_nth(struct fake_bus *fake, unsigned n)
     fake->fail_in = n;
 }
 
+unsigned fake_bus_every_failure(unsigned (*scenario)(unsigned n))
+{
+    unsigned n = 1;
+    while (scenario(n) >= n)
+        n++;
+    return n - 1;
+}
+
 unsigned fake_bus_n_calls(const struct fake_bus *fake, const char *member)
 {
     unsigned n = 0;
