@@ -14,12 +14,19 @@
 #define UNIT_IFACE    "org.freedesktop.systemd1.Unit"
 #define SERVICE_IFACE "org.freedesktop.systemd1.Service"
 
+/* systemd that refuses to tell, on a connection that stands, is rare (it is short of something); nothing
+ * tells when that ends. */
+#define UNIT_WATCH_RETRY_USEC (500 * UINT64_C(1000))
+
 struct unit_watch {
     struct bus *bus;
     struct bus_watch *bus_watch;
     char *name, *path;
     sd_bus_slot *on_changed, *on_owner, *read_unit, *read_service;
+    sd_event_source *retry;
     struct unit_state state;
+    bool is_read; /* all of it, since the connection was made: before, nothing is told */
+    bool has_failed; /* the first of the two readings under way */
     unit_changed_fn changed;
     void *data;
 };
@@ -180,23 +187,33 @@ static int on_changed(sd_bus_message *m, void *data, sd_bus_error *error)
     }
     /* Only a loaded unit speaks of itself. */
     watch->state.loaded = true;
-    tell(watch);
+    if (watch->is_read)
+        tell(watch);
     return 0;
 }
 
-static void handle_read(struct unit_watch *watch, sd_bus_message *m, bool last)
+static void retry_later(struct unit_watch *watch)
+{
+    int r = sd_event_source_set_time_relative(watch->retry, UNIT_WATCH_RETRY_USEC);
+    assert(r >= 0);
+    r = sd_event_source_set_enabled(watch->retry, SD_EVENT_ONESHOT);
+    assert(r >= 0);
+}
+
+/* False: nothing is known by it. */
+static bool handle_read(struct unit_watch *watch, sd_bus_message *m)
 {
     if (sd_bus_message_is_method_error(m, NULL)) {
-        /* The connection's end is told elsewhere; any other error is asked again with it. */
+        /* With the connection's end all is read again, and this is switched off. */
         log_debug("unit '%s': cannot read its state: %s", watch->name,
                   sd_bus_message_get_error(m)->message);
-        return;
+        retry_later(watch);
+        return false;
     }
     int r = read_properties(m, &watch->state);
     if (r < 0)
         log_warn("unit '%s': cannot read its state: %s, ignoring", watch->name, strerror(-r));
-    else if (last)
-        tell(watch);
+    return r >= 0;
 }
 
 static int on_unit_read(sd_bus_message *m, void *data, sd_bus_error *error)
@@ -205,7 +222,7 @@ static int on_unit_read(sd_bus_message *m, void *data, sd_bus_error *error)
 
     (void)error;
     watch->read_unit = sd_bus_slot_unref(watch->read_unit);
-    handle_read(watch, m, false);
+    watch->has_failed = !handle_read(watch, m);
     return 0;
 }
 
@@ -215,7 +232,10 @@ static int on_service_read(sd_bus_message *m, void *data, sd_bus_error *error)
 
     (void)error;
     watch->read_service = sd_bus_slot_unref(watch->read_service);
-    handle_read(watch, m, true);
+    if (!handle_read(watch, m) || watch->has_failed)
+        return 0;
+    watch->is_read = true;
+    tell(watch);
     return 0;
 }
 
@@ -227,6 +247,7 @@ static void disconnect_watch(struct unit_watch *watch)
     watch->on_owner = sd_bus_slot_unref(watch->on_owner);
     watch->read_unit = sd_bus_slot_unref(watch->read_unit);
     watch->read_service = sd_bus_slot_unref(watch->read_service);
+    (void)sd_event_source_set_enabled(watch->retry, SD_EVENT_OFF);
 }
 
 static int read_all(struct unit_watch *watch, sd_bus *bus, sd_bus_slot **slot,
@@ -240,6 +261,8 @@ static int read_state(struct unit_watch *watch, sd_bus *bus)
 {
     watch->read_unit = sd_bus_slot_unref(watch->read_unit);
     watch->read_service = sd_bus_slot_unref(watch->read_service);
+    (void)sd_event_source_set_enabled(watch->retry, SD_EVENT_OFF);
+    watch->has_failed = false;
     int r = read_all(watch, bus, &watch->read_unit, UNIT_IFACE, on_unit_read);
     if (r >= 0)
         r = read_all(watch, bus, &watch->read_service, SERVICE_IFACE, on_service_read);
@@ -251,6 +274,7 @@ static int read_state(struct unit_watch *watch, sd_bus *bus)
 static int read_anew(struct unit_watch *watch, sd_bus *bus)
 {
     watch->state = (struct unit_state){};
+    watch->is_read = false;
     return read_state(watch, bus);
 }
 
@@ -292,6 +316,14 @@ static void on_bus_changed(struct bus *bus, bool up, void *data)
         connect_watch(watch);
 }
 
+static int on_retry(sd_event_source *source, uint64_t usec, void *data)
+{
+    (void)source;
+    (void)usec;
+    unit_watch_refresh(data);
+    return 0;
+}
+
 struct unit_watch *unit_watch_new(struct bus *bus, const char *name, unit_changed_fn changed,
                                   void *data)
 {
@@ -303,6 +335,12 @@ struct unit_watch *unit_watch_new(struct bus *bus, const char *name, unit_change
     assert(r >= 0);
     watch->changed = changed;
     watch->data = data;
+    r = sd_event_add_time_relative(bus_event(bus), &watch->retry, CLOCK_MONOTONIC, 0, 0, on_retry,
+                                   watch);
+    assert(r >= 0);
+    r = sd_event_source_set_enabled(watch->retry, SD_EVENT_OFF);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(watch->retry, "unit-watch-retry");
     watch->bus_watch = bus_watch_add(bus, on_bus_changed, watch);
     return watch;
 }
@@ -322,6 +360,7 @@ struct unit_watch *unit_watch_free(struct unit_watch *watch)
     if (watch == NULL)
         return NULL;
     disconnect_watch(watch);
+    watch->retry = sd_event_source_disable_unref(watch->retry);
     watch->bus_watch = bus_watch_free(watch->bus_watch);
     free(watch->name);
     free(watch->path);
