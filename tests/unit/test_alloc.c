@@ -1,41 +1,41 @@
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tests/support/expect_abort.h"
 #include "tests/support/fd_leak.h"
 
 /* Sizes that the compiler can't see through. */
 static volatile size_t huge = SIZE_MAX;
 
-static void overflow_zero(void)
+static void overflow_zero(void *data)
 {
+    (void)data;
     free(alloc_zero(huge / 2, 3));
 }
 
-static void overflow_grow(void)
+static void overflow_grow(void *data)
 {
+    (void)data;
     free(alloc_grow(NULL, huge / 8, 16));
 }
 
-static void exhaust_zero(void)
+static void exhaust_zero(void *data)
 {
+    (void)data;
     free(alloc_zero(1, huge / 4));
 }
 
-static void exhaust_memdup(void)
+static void exhaust_memdup(void *data)
 {
+    (void)data;
     free(alloc_memdup("", huge / 4));
 }
 
@@ -47,37 +47,18 @@ const char *__asan_default_options(void)
     return "allocator_may_return_null=1";
 }
 
-static void expect_abort(void (*run)(void))
-{
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        const struct rlimit no_core = {};
-        (void)setrlimit(RLIMIT_CORE, &no_core);
-        (void)signal(SIGABRT, SIG_DFL);
-        (void)fclose(stderr); /* the sanitizer's warning */
-        run();
-        _exit(0);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGABRT);
-}
-
 static void test_size_that_overflows_aborts(void **state)
 {
     (void)state;
-    expect_abort(overflow_zero);
-    expect_abort(overflow_grow);
+    expect_abort(overflow_zero, NULL);
+    expect_abort(overflow_grow, NULL);
 }
 
 static void test_memory_that_is_not_there_aborts(void **state)
 {
     (void)state;
-    expect_abort(exhaust_zero);
-    expect_abort(exhaust_memdup);
+    expect_abort(exhaust_zero, NULL);
+    expect_abort(exhaust_memdup, NULL);
 }
 
 static void test_memory_is_zeroed(void **state)
