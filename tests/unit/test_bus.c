@@ -385,9 +385,11 @@ static bool had_three_connections(void *data)
 
 static void test_broker_that_hangs_up_is_tried_again_ever_more_slowly(void **state)
 {
+    static const char agreed_then_garbage[] = "DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
+                                              "AGREE_UNIX_FD\r\nnot a message at all";
     static const char *const texts[] = { "", "OK", "REJECTED EXTERNAL\r\n", "garbage\r\n\r\n",
-                                         "DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
-                                         "AGREE_UNIX_FD\r\nnot a message at all" };
+                                         "DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n",
+                                         agreed_then_garbage };
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

@@ -120,6 +120,7 @@ static void test_target_without_reader_is_opened_to_write_only(void **state)
     assert_int_equal(fcntl(target, F_GETFD), FD_CLOEXEC);
     assert_false(fifo_has_reader(target));
     CLEANUP_CLOSE int reader = open(fixture.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
     assert_true(fifo_has_reader(target));
     tear_down(&fixture);
 }

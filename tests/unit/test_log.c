@@ -172,7 +172,7 @@ static void expect_cut(const char *record, const char *text)
 
 static void test_long_record_is_cut_between_characters(void **state)
 {
-    static const char *const pieces[] = { "a", "\xc3\xa4", "\xe2\x82\xac" "a",
+    static const char *const pieces[] = { "a", "\xc3\xa4", "\xe2\x82\xacz",
                                           "\xf0\x9f\x98\x80", "aa\xf0\x9f\x98\x80" };
 
     (void)state;

@@ -16,6 +16,7 @@
 #include "tasks/unit_watch.h"
 #include "tests/support/event.h"
 #include "tests/support/fake_bus.h"
+#include "tests/support/fake_systemd.h"
 #include "tests/support/fd_leak.h"
 
 #define SYSTEMD "org.freedesktop.systemd1"
@@ -311,6 +312,49 @@ static void test_an_op_that_is_freed_says_nothing(void **state)
     scene_free(scene);
 }
 
+/* --- every failure --------------------------------------------------------------------------- */
+
+static void await_and_forget(struct scene *scene)
+{
+    await_done(scene);
+    scene->is_done = false;
+    free(scene->text);
+    scene->text = NULL;
+}
+
+/* Start, kill and stop: each ends once, and what it says is true. */
+static unsigned run_with_failure(unsigned n)
+{
+    struct scene *scene = scene_new();
+    struct fake_systemd *systemd = fake_systemd_new(scene->fake, scene->event);
+
+    fake_bus_fail_nth(scene->fake, n);
+    start(scene);
+    await_and_forget(scene);
+    assert_int_equal(scene->error == 0, fake_systemd_has_unit(systemd, UNIT));
+    scene->op = unit_kill(scene->units, UNIT, "all", SIGTERM, on_done, scene);
+    await_and_forget(scene);
+    scene->op = unit_stop(scene->units, UNIT, on_done, scene);
+    await_and_forget(scene);
+    unsigned n_calls = fake_bus_n_calls(scene->fake, NULL);
+    assert_true(scene->error < 0 || !fake_systemd_has_unit(systemd, UNIT));
+    if (scene->error < 0) { /* asked again, it is stopped */
+        scene->op = unit_stop(scene->units, UNIT, on_done, scene);
+        await_and_forget(scene);
+    }
+    assert_int_equal(scene->error, 0);
+    assert_int_equal(fake_systemd_n_units(systemd), 0);
+    fake_systemd_free(systemd);
+    scene_free(scene);
+    return n_calls;
+}
+
+static void test_ops_end_once_whatever_call_fails(void **state)
+{
+    (void)state;
+    assert_in_range(fake_bus_every_failure(run_with_failure), 5, 20);
+}
+
 /* --- watch ----------------------------------------------------------------------------------- */
 
 static void on_unit(const struct unit_state *unit, void *data)
@@ -378,6 +422,7 @@ int main(void)
         FD_LEAK_TEST(test_kill_of_what_has_ended_is_done),
         FD_LEAK_TEST(test_kill_that_is_refused_says_so),
         FD_LEAK_TEST(test_an_op_that_is_freed_says_nothing),
+        FD_LEAK_TEST(test_ops_end_once_whatever_call_fails),
         FD_LEAK_TEST(test_watch_reads_again_after_a_reexecution),
         FD_LEAK_TEST(test_watch_hears_the_end),
     };
