@@ -52,9 +52,9 @@ static void run_leader(const char *name, int pid_fd, int order_fd, int status_fd
     if (command > 0) {
         (void)waitpid(command, &status, 0);
         if (write(status_fd, &status, sizeof(status)) != sizeof(status))
-            _exit(1);
+            _exit(2);
     }
-    _exit(read(order_fd, &byte, 1) >= 0 ? 0 : 1);
+    _exit(read(order_fd, &byte, 1) == 1 ? 0 : 3);
 }
 
 /* `name`: of the command's process; NULL: there is no command. */
