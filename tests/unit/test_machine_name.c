@@ -31,7 +31,8 @@ static void test_valid_name_is_kept_as_it_is(void **state)
     assert_name("abcdefghijklmnopqrstuvwxyz0", "abcdefghijklmnopqrstuvwxyz0-" ALLOC); /* 64 */
 }
 
-/* Saved states and machinectl users rely on them: they never change. */
+/* Saved states and machinectl users rely on them: they never change. The ends are FNV-1a (64 bits) of
+ * "<task>-<alloc id>", reckoned elsewhere. */
 static void test_changed_name_is_the_same_for_ever(void **state)
 {
     (void)state;
