@@ -16,7 +16,7 @@
 #define BUS_RETRY_MIN_USEC (100 * UINT64_C(1000))
 #define BUS_RETRY_MAX_USEC (30 * UINT64_C(1000000))
 
-/* The first attempt is made at once, and the default accuracy of a timer is a quarter of a second. */
+/* The first attempt is made at once, and a timer's default accuracy is a quarter of a second. */
 #define BUS_RETRY_ACCURACY_USEC UINT64_C(1000)
 
 struct bus_watch {

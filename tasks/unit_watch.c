@@ -14,8 +14,8 @@
 #define UNIT_IFACE    "org.freedesktop.systemd1.Unit"
 #define SERVICE_IFACE "org.freedesktop.systemd1.Service"
 
-/* systemd that refuses to tell, on a connection that stands, is rare (it is short of something); nothing
- * tells when that ends. */
+/* systemd that refuses to tell, on a connection that stands, is rare (it is short of something);
+ * nothing tells when that ends. */
 #define UNIT_WATCH_RETRY_USEC (500 * UINT64_C(1000))
 
 struct unit_watch {

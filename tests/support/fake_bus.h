@@ -34,13 +34,14 @@ void fake_bus_refuse(struct fake_bus *fake, const char *member, const char *erro
  * org.freedesktop.DBus.Error.Failed; 0: none. */
 void fake_bus_fail_nth(struct fake_bus *fake, unsigned n);
 /* Every failure: runs `scenario` with its nth call failing, n = 1, 2, 3, until one run makes fewer
- * calls. It makes all it needs itself, hands `n` to fake_bus_fail_nth, looks whether anything was left
- * behind, and answers how many calls were made. Answers the number of runs in which one failed. */
+ * calls. It makes all it needs itself, hands `n` to fake_bus_fail_nth, looks whether anything was
+ * left behind, and answers how many calls were made. Answers the number of runs in which one
+ * failed. */
 unsigned fake_bus_every_failure(unsigned (*scenario)(unsigned n));
 /* Calls so far of `member`, or of all (NULL). */
 unsigned fake_bus_n_calls(const struct fake_bus *fake, const char *member);
-/* Runs the loop until there were `n` calls in all (of `member`, or of any: NULL), and what they lead to
- * at once; false: that did not come. */
+/* Runs the loop until there were `n` calls in all (of `member`, or of any: NULL), and what they lead
+ * to at once; false: that did not come. */
 bool fake_bus_await_calls(struct fake_bus *fake, const char *member, unsigned n);
 /* Whether a rule with `text` in it was asked for by AddMatch. */
 bool fake_bus_has_match(const struct fake_bus *fake, const char *text);

@@ -20,8 +20,8 @@ struct fake_systemd {
     struct fake_bus *fake;
     struct unit *units;
     size_t n_units;
-    struct strv jobs; /* the units of those that have not ended; the first has the number first_job */
-    uint32_t first_job;
+    struct strv jobs; /* the units of those that have not ended */
+    uint32_t first_job; /* number of the first of them */
     char *result;
     bool holds_jobs;
     sd_event_source *work;

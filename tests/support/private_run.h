@@ -1,6 +1,6 @@
 /* A /run and a /tmp of the test's own: empty tmpfs in a mount namespace of this process, so that
- * modules that keep files below /run can be tested on any machine and leave nothing behind, and that
- * nobody else makes files where a test counts what happens. Needs root. */
+ * modules that keep files below /run can be tested on any machine and leave nothing behind, and
+ * that nobody else makes files where a test counts what happens. Needs root. */
 #pragma once
 
 #include <stdbool.h>
