@@ -113,7 +113,6 @@ bool owner_shift_is_gone(int error)
     case -ELOOP:
     case -EXDEV:
     case -ESTALE:
-    case -ENAMETOOLONG:
         return true;
     default:
         return false;

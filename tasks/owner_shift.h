@@ -24,5 +24,5 @@ int owner_shift_entry(int dir_fd, const char *name, uid_t base, bool *ret_is_dir
 int owner_shift_fd(int fd, uid_t base);
 
 /* Whether an error says that there is nothing (more) of ours by that name: it went away, became a
- * link, has a file system mounted on it, or lies so deep that only a container can have made it. */
+ * link, or something is mounted on it. */
 bool owner_shift_is_gone(int error);

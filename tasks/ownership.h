@@ -20,7 +20,7 @@
  * is enough for all that is there before the task starts; the task could make any number of them.
  * Each costs some 300 bytes here and an inotify watch of the kernel. */
 #define OWNERSHIP_WATCHES_MAX 1024
-/* And so many may wait to be walked: a path each. Then the rest is walked in another pass. */
+/* And so many may wait to be walked: a path each. What is beyond is looked for again later. */
 #define OWNERSHIP_QUEUE_MAX 4096
 /* Entries looked at in one turn of the loop, so that other tasks do not wait for a big tree. */
 #define OWNERSHIP_BATCH_MAX 256

@@ -260,12 +260,12 @@ void owners_await_shifted(struct owners *f, const char *name)
         fail_msg("%s: was not shifted", name);
 }
 
-static uint64_t now_usec(void)
+static uint64_t now_usec(const struct owners *f)
 {
-    struct timespec now;
+    uint64_t now = 0;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    assert_true(sd_event_now(f->event, CLOCK_MONOTONIC, &now) >= 0);
+    return now;
 }
 
 /* Looks at the whole tree, so not after each event. */
@@ -273,10 +273,10 @@ static bool are_all_shifted(void *data)
 {
     static uint64_t next_usec;
 
-    if (now_usec() < next_usec)
+    if (now_usec(data) < next_usec)
         return false;
     (void)owners_count(data);
-    next_usec = now_usec() + 20000;
+    next_usec = now_usec(data) + 20000;
     return n_unshifted == 0;
 }
 

@@ -124,7 +124,8 @@ static void test_links_are_shifted_themselves_and_not_followed(void **state)
     owners_done(&f);
 }
 
-/* As the container would to have something outside: a directory that is followed becomes a link. */
+/* As a container would do to have something outside: there is a link now on the way to a directory
+ * from which events still come. */
 static void test_directory_replaced_by_a_link_leads_nowhere(void **state)
 {
     struct owners f;
@@ -133,18 +134,23 @@ static void test_directory_replaced_by_a_link_leads_nowhere(void **state)
     owners_init(&f);
     owners_make_dir(&f, "outside");
     owners_make_file(&f, "outside/file");
+    owners_make_dir(&f, "outside/inner");
+    owners_make_file(&f, "outside/inner/file");
     owners_make_dir(&f, "root/dir");
     owners_make_dir(&f, "root/dir/inner");
     owners_start_and_wait(&f);
     owners_make_file(&f, "root/dir/file");
-    owners_make_dir(&f, "root/dir/inner/file");
+    owners_make_file(&f, "root/dir/inner/file");
     owners_move(&f, "root/dir", "root/moved");
     CLEANUP_FREE char *path = owners_path(&f, "root/dir");
     assert_int_equal(symlink("../outside", path), 0);
     owners_await_shifted(&f, "root/moved/file");
     owners_await_shifted(&f, "root/moved/inner/file");
     owners_expect_idle(&f);
+    owners_expect_untouched(&f, "outside");
     owners_expect_untouched(&f, "outside/file");
+    owners_expect_untouched(&f, "outside/inner");
+    owners_expect_untouched(&f, "outside/inner/file");
     owners_done(&f);
 }
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -105,20 +106,43 @@ static void make_chain(const struct owners *f, const char *dir, unsigned depth)
     (void)close(fd);
 }
 
+/* Levels of many directories, the next level in the middle one. Were they put on the list as they
+ * are found, it would be full long before the end. */
+static void make_broad_levels(int fd, unsigned n_levels, unsigned n_dirs)
+{
+    int at = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+    for (unsigned level = 0; level < n_levels; level++) {
+        for (unsigned i = 0; i < n_dirs; i++) {
+            CLEANUP_FREE char *name = alloc_printf("%u", i);
+            CLEANUP_FREE char *inner = alloc_printf("%u/inner", i);
+            assert_int_equal(mkdirat(at, name, 0755), 0);
+            assert_int_equal(mkdirat(at, inner, 0755), 0);
+        }
+        CLEANUP_FREE char *middle = alloc_printf("%u", n_dirs / 2);
+        int next = openat(at, middle, O_PATH | O_CLOEXEC);
+        assert_true(next >= 0);
+        (void)close(at);
+        at = next;
+    }
+    (void)close(at);
+}
+
 static void test_broad_and_deep_trees_are_walked_to_the_end(void **state)
 {
     struct owners f;
-    const unsigned n_dirs = OWNERSHIP_QUEUE_MAX + 100, depth = 500;
+    enum { N_LEVELS = 60, N_DIRS = 200 };
+    static_assert(N_LEVELS * N_DIRS / 2 > OWNERSHIP_QUEUE_MAX, "more than fit on the list");
 
     (void)state;
     owners_init(&f);
-    owners_make_dirs(&f, n_dirs);
-    for (unsigned i = 0; i < n_dirs; i += 1000) {
-        CLEANUP_FREE char *dir = alloc_printf("root/dir%u", i);
-        make_chain(&f, dir, depth);
-    }
+    owners_mount(&f, "none", "root", 0);
+    CLEANUP_CLOSE int fd = open(f.root, O_PATH | O_CLOEXEC);
+    make_broad_levels(fd, N_LEVELS, N_DIRS);
+    fd = close_fd(fd);
     owners_start_and_wait(&f);
-    owners_expect_all_shifted(&f, 1 + 2 * n_dirs + depth * (1 + (n_dirs - 1) / 1000));
+    owners_expect_all_shifted(&f, 1 + 2 * N_LEVELS * N_DIRS);
+    owners_unmount(&f, "root");
     owners_done(&f);
 }
 
