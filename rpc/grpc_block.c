@@ -22,7 +22,7 @@ static uint8_t *put_headers(uint8_t *to, const char *http_status)
 static uint8_t *put_status(uint8_t *to, const struct grpc_status *status)
 {
     char code[4];
-    snprintf(code, sizeof(code), "%u", (unsigned)status->code % GRPC_CODE_MAX);
+    (void)snprintf(code, sizeof(code), "%u", (unsigned)status->code % GRPC_CODE_MAX);
     to = put(to, "grpc-status", code);
     if (status->message) {
         CLEANUP_FREE char *message = grpc_wire_percent_encode(status->message);

@@ -1,5 +1,6 @@
 #include "rpc/handshake.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -63,9 +64,9 @@ static enum handshake_answer answer_by_hand(int argc, char **argv)
     if (argc == 2 && help)
         return print(usage);
     if (argc > 1)
-        fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n",
-                argv[version || help ? 2 : 1]);
-    fputs(usage, stderr);
+        (void)fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n",
+                      argv[version || help ? 2 : 1]);
+    (void)fputs(usage, stderr);
     return HANDSHAKE_FAILED;
 }
 
@@ -151,6 +152,7 @@ static int bind_new_name(int fd, const char *directory, char **ret_path, struct 
 {
     struct sockaddr_un address;
 
+    assert(directory != NULL);
     for (int tries = 0; tries < 8; tries++) {
         int r = name_socket(directory, &address, reterr);
         if (r < 0)

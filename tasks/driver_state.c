@@ -154,7 +154,7 @@ static int read_list(const char *key, const msgpack_object *object, struct strv 
     if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size > STATE_LIST_ITEMS_MAX)
         return damaged(key, "a list", reterr);
     for (size_t i = 0; i < object->via.array.size; i++) {
-        char *text;
+        char *text = NULL;
         int r = read_text(key, &object->via.array.ptr[i], &text, reterr);
         if (r < 0)
             return r;

@@ -89,6 +89,7 @@ static int decode_string(const struct option *option, const msgpack_object *obje
     int r = decode_text(option, "a string", object, &text, reterr);
     if (r < 0)
         return r;
+    assert(text != NULL);
     if (*text != '\0') {
         free(*ret); /* the schema's default */
         *ret = TAKE_PTR(text);
@@ -114,7 +115,7 @@ static int decode_list(const struct option *option, const msgpack_object *object
         return r;
 
     for (size_t i = 0; i < object->via.array.size; i++) {
-        char *text;
+        char *text = NULL;
         r = decode_text(option, "a list of strings", &object->via.array.ptr[i], &text, reterr);
         if (r < 0)
             return r;
