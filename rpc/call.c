@@ -442,16 +442,6 @@ void call_set_data(struct call *call, void *data)
     call->data = data;
 }
 
-void *call_data(const struct call *call)
-{
-    return call->data;
-}
-
-void call_set_cancel(struct call *call, void (*hook)(struct call *call, void *data))
-{
-    call->cancel = hook;
-}
-
 void call_on_message(struct call *call,
                      void (*on_message)(struct call *call, const ProtobufCMessage *message,
                                         void *data))

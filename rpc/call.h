@@ -28,14 +28,12 @@ struct rpc_method {
     /* Unary and server-streaming: called once with the request, which lives as long as the call.
      * Client and bidi streams: called when the call opens, request is NULL; see call_on_message. */
     void (*handle)(struct call *call, const ProtobufCMessage *request, void *context);
-    /* The default cancel hook, may be NULL; see call_set_cancel. */
+    /* When the peer has given the call up, with call_set_data's pointer. May be NULL. */
     void (*cancel)(struct call *call, void *data);
 };
 
 /* The handler's own pointer; cancel and message hooks get it. */
 void call_set_data(struct call *call, void *data);
-void *call_data(const struct call *call);
-void call_set_cancel(struct call *call, void (*cancel)(struct call *call, void *data));
 
 /* Client and bidi streams: each message, then a NULL one when the peer has half-closed. The message
  * is freed after the hook returned. */

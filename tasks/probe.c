@@ -94,10 +94,10 @@ static int open_user_namespace(void)
     return fd < 0 ? -errno : fd;
 }
 
-int probe_user_namespace(void)
+static bool can_make_user_namespace(void)
 {
     CLEANUP_CLOSE int fd = open_user_namespace();
-    return fd < 0 ? fd : 0;
+    return fd >= 0;
 }
 
 /* --- mounts ---------------------------------------------------------------------------------- */
@@ -149,7 +149,7 @@ void probe_host(struct probe_host *ret)
         .root = geteuid() == 0,
         .booted = sd_booted() > 0,
         .nspawn = access(NSPAWN_ARGV_PROGRAM, X_OK) == 0,
-        .user_namespaces = probe_user_namespace() == 0,
+        .user_namespaces = can_make_user_namespace(),
         .idmapped_mounts = images_can_be_idmapped(),
         .cgroup = cgroup_version(),
     };

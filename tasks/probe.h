@@ -26,9 +26,6 @@ typedef void (*probe_host_fn)(struct probe_host *ret);
 /* A `probe_host_fn`. Takes about a millisecond (a child process lives that long). */
 void probe_host(struct probe_host *ret);
 
-/* Whether a user namespace can be made: 0, or why not as negative errno. */
-int probe_user_namespace(void);
-
 /* Whether what is at `path` can be bound with ID mapping: 0; -EOPNOTSUPP: its file system or the
  * kernel can't; other negative errno: it could not be tried (-ENOENT, -EPERM, ...). */
 int probe_idmap(const char *path);
