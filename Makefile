@@ -146,8 +146,9 @@ check-e2e: deps
 	@+tests/test check-e2e
 
 .PHONY: lint
-lint:
-	@tests/lint/lint
+lint: $(OBJECTS) $(O)/reactor/main.o
+	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2o_compat" \
+		LINT_OBJECTS=$(O) tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
 $(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)
