@@ -117,7 +117,6 @@ int cgroup_read_keys(int dir_fd, const char *file, const struct cgroup_key *keys
     int found = read_text(dir_fd, file, text);
     if (found < 0)
         return found;
-    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): it reckons with an errno of 0 */
     for (const char *line = text; *line;) {
         int r = read_line(line, keys, n_keys);
         if (r < 0)

@@ -297,6 +297,7 @@ static void follow(struct ownership *ownership, const struct ownership_walk_dir 
         ownership->was_limit_told = true;
         return;
     }
+    assert(watch != NULL);
     watch->root = dir->root;
     watch->path = alloc_strdup(dir->path);
     ownership->watches = alloc_grow(ownership->watches, ownership->n_watches + 1,
