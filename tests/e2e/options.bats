@@ -99,7 +99,7 @@ config {
 END
     [ "${lines[-1]}" = done ]
     [ ! -e /var/lib/machines/busybox/written ]
-    ! compgen -G '/var/lib/machines/.#*'
+    run ! compgen -G '/var/lib/machines/.#*'
 }
 
 @test "read_only: the image can't be written, Nomad's directories can" {
