@@ -87,7 +87,7 @@ END
     systemd-run -q --unit squatter systemd-nspawn -q --keep-unit --ephemeral -D /var/lib/machines/busybox \
         --machine="$name" --console=pipe /bin/sleep 1000
     await first '.TaskStates.main.State == "dead"'
-    systemctl kill --signal=SIGKILL squatter.service
+    systemctl stop squatter.service
     systemctl reset-failed squatter.service
     failure
     [[ "$(failure)" == *"$name"*"already exists"* ]]

@@ -235,35 +235,6 @@ static void test_a_cancel_hook_may_end_another_call(void **state)
     assert_null(seen.also);
 }
 
-static void on_own_cancel(struct call *call, void *data)
-{
-    (void)call;
-    *(bool *)data = true;
-}
-
-/* A handler may want another hook than its table's, or none. */
-static void test_a_call_may_have_a_cancel_hook_of_its_own(void **state)
-{
-    struct rpc_fixture f;
-    bool is_cancelled = false;
-
-    (void)state;
-    init(&f);
-    struct grpc_call *hooked = rpc_call(f.peer, RPC_KEEP_HOOKLESS, 1);
-    struct grpc_call *hookless = rpc_call(f.peer, RPC_KEEP, 2);
-    (void)wait_kept(&f, 1);
-    call_set_data(rpc_kept(&seen, 0), &is_cancelled);
-    call_set_cancel(rpc_kept_take(&seen, 0), on_own_cancel);
-    call_set_cancel(rpc_kept(&seen, 1), NULL);
-    grpc_call_cancel(hooked);
-    grpc_call_cancel(hookless);
-    rpc_fixture_settle(&f);
-    assert_true(is_cancelled);
-    assert_int_equal(seen.n_cancelled, 0);
-    call_finish(rpc_kept_take(&seen, 1));
-    rpc_fixture_done(&f);
-}
-
 /* --- deadlines ------------------------------------------------------------------------------- */
 
 static struct grpc_call *start_with_timeout(struct rpc_fixture *f, const char *path,
@@ -428,7 +399,6 @@ int main(void)
         FD_LEAK_TEST(test_a_cancel_before_the_request_is_whole_never_reaches_the_handler),
         FD_LEAK_TEST(test_a_lost_connection_cancels_all_its_calls),
         FD_LEAK_TEST(test_a_cancel_hook_may_end_another_call),
-        FD_LEAK_TEST(test_a_call_may_have_a_cancel_hook_of_its_own),
         FD_LEAK_TEST(test_a_call_ends_at_its_deadline),
         FD_LEAK_TEST(test_a_deadline_that_has_passed_already_ends_the_call),
         FD_LEAK_TEST(test_a_deadline_ends_a_request_that_is_never_whole),
