@@ -68,7 +68,8 @@ int fifo_reopen_read(int fd)
 
 /* A write end is refused while nobody reads (ENXIO), and a collector that blocks in its own open
  * until there is a writer can't be seen by inotify: both would wait for each other. So a read-write
- * end, which is never refused, is there for the moment of opening. It is gone before it could read. */
+ * end, which is never refused, is there for the moment of opening. It is gone before it could
+ * read. */
 static int open_write_end(int path_fd)
 {
     int fd = reopen(path_fd, O_WRONLY);
@@ -149,8 +150,8 @@ uint64_t fifo_unread(int fd)
     return n > 0 ? (uint64_t)n : 0;
 }
 
-/* What an unprivileged process may ask for; the administrator's limit holds for us as well, although
- * the kernel would let root exceed it. */
+/* What an unprivileged process may ask for; the administrator's limit holds for us as well,
+ * although the kernel would let root exceed it. */
 static int size_allowed(void)
 {
     CLEANUP_CLOSE int fd = open("/proc/sys/fs/pipe-max-size", O_RDONLY | O_CLOEXEC);

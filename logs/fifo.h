@@ -1,5 +1,5 @@
-/* The ends of a task's log FIFOs: ours, which the task writes to, and Nomad's, which its log collector
- * reads. Who holds which end is told in pump.h. */
+/* The ends of a task's log FIFOs: ours, which the task writes to, and Nomad's, which its log
+ * collector reads. Who holds which end is told in pump.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,7 +37,7 @@ bool fifo_is_at(int fd, const char *path);
 int fifo_reopen_read(int fd);
 /* Bytes written and not yet read; 0 for what is no FIFO. */
 uint64_t fifo_unread(int fd);
-/* Makes a pipe as large as the system allows, at most FIFO_BYTES_MAX; a refusal is ignored, the pipe
- * works as it is. The kernel keeps 40 bytes for each of its pages from then on. */
+/* Makes a pipe as large as the system allows, at most FIFO_BYTES_MAX; a refusal is ignored, the
+ * pipe works as it is. The kernel keeps 40 bytes for each of its pages from then on. */
 #define FIFO_BYTES_MAX 1048576
 void fifo_enlarge(int fd);

@@ -62,7 +62,9 @@ int fifo_watch_new(sd_event *event, const char *path, fifo_changed_fn changed, v
     CLEANUP_FREE char *copy = alloc_strdup(path);
     struct fifo_watch *watch = ALLOC_NEW(struct fifo_watch);
 
-    *watch = (struct fifo_watch){ .name = alloc_strdup(basename(copy)), .changed = changed, .data = data };
+    *watch = (struct fifo_watch){
+        .name = alloc_strdup(basename(copy)), .changed = changed, .data = data
+    };
     int r = watch_directory(watch, event, path);
     if (r >= 0)
         r = watch_file(watch, event, path);

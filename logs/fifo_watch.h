@@ -1,5 +1,5 @@
-/* Tells that a log collector may have come: its FIFO was opened, or made, or made again. Only a hint to
- * look; look once after fifo_watch_new, too, for what happened before. Owner: who waits. */
+/* Tells that a log collector may have come: its FIFO was opened, or made, or made again. Only a
+ * hint to look; look once after fifo_watch_new, too, for what happened before. Owner: who waits. */
 #pragma once
 
 #include <systemd/sd-event.h>

@@ -1,6 +1,6 @@
-/* Opening the descriptor of Nomad's FIFO that the holding unit keeps from start to end of a task, so
- * that the log collector sees its end of file when that unit is stopped and not when a plugin dies.
- * An op; owner: the start transfer. */
+/* Opening the descriptor of Nomad's FIFO that the holding unit keeps from start to end of a task,
+ * so that the log collector sees its end of file when that unit is stopped and not when a plugin
+ * dies. An op; owner: the start transfer. */
 #pragma once
 
 #include <stdint.h>

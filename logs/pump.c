@@ -180,8 +180,8 @@ static bool look_for_reader(struct pump *pump)
     return pump->transfer.target_fd >= 0 && fifo_has_reader(pump->transfer.target_fd);
 }
 
-/* Only a FIFO that has changed gets another watch: to make one opens the file on older kernels, which
- * wakes whoever else is waiting for it, and two would keep each other awake. */
+/* Only a FIFO that has changed gets another watch: to make one opens the file on older kernels,
+ * which wakes whoever else is waiting for it, and two would keep each other awake. */
 static void look_again(struct pump *pump)
 {
     int fd_before = pump->transfer.target_fd;
@@ -211,7 +211,8 @@ static void end(struct pump *pump, int r)
     pump->finished(pump, r, pump->finished_data);
 }
 
-/* All was taken over by the target; what it holds is safe as long as somebody has it open to read. */
+/* All was taken over by the target; what it holds is safe as long as somebody has it open to
+ * read. */
 static void handle_empty(struct pump *pump)
 {
     if (pump->finished == NULL)
@@ -332,8 +333,8 @@ static int on_give_up(sd_event_source *source, uint64_t usec, void *data)
 
 static int add_sources(struct pump *pump)
 {
-    int r = sd_event_add_io(pump->event, &pump->source_io, pump->transfer.source_fd, EPOLLIN, on_source,
-                            pump);
+    int r = sd_event_add_io(pump->event, &pump->source_io, pump->transfer.source_fd, EPOLLIN,
+                            on_source, pump);
     if (r < 0)
         return r;
     r = sd_event_add_defer(pump->event, &pump->turn, on_turn, pump);

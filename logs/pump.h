@@ -38,24 +38,26 @@ struct pump;
 struct pump_args {
     const char *task;   /* its id, for log lines; copied */
     const char *stream; /* "stdout" or "stderr", for log lines; a literal */
-    int source_dir_fd;  /* AT_FDCWD, or what `source` is relative to; borrowed until pump_new returned */
+    /* AT_FDCWD, or what `source` is relative to; borrowed until pump_new returned */
+    int source_dir_fd;
     const char *source; /* our FIFO, made by fifo_make */
     /* Nomad's FIFO: absolute, copied. It may be missing yet or lack a reader: both are waited for.
      * /dev/null and regular files (appended to) are taken, too; NULL and "" are /dev/null. */
     const char *target;
     bool remember_tail; /* see pump_tail_line */
     /* The target was removed and made again, and the collector reads the new one; may be NULL. The
-     * pump has moved over. A holding unit holds the old one and must be made again with a descriptor
-     * of the new (holder_open), or the plugin's death would end the collector's reading. Called from
-     * the loop; must not free the pump. */
+     * pump has moved over. A holding unit holds the old one and must be made again with a
+     * descriptor of the new (holder_open), or the plugin's death would end the collector's reading.
+     * Called from the loop; must not free the pump. */
     void (*on_replaced)(void *data);
     void *data; /* of on_replaced */
 };
 
-/* -ENOENT: no source. -EINVAL, -ELOOP: source or target are of another kind. Starts to move at once. */
+/* -ENOENT: no source. -EINVAL, -ELOOP: source or target are of another kind. Starts to move at
+ * once. */
 int pump_new(sd_event *event, const struct pump_args *args, struct pump **ret, struct fail *reterr);
-/* What has not been moved stays in our FIFO. A finish that waits is cancelled: `done` is not called.
- * Takes NULL; returns NULL. */
+/* What has not been moved stays in our FIFO. A finish that waits is cancelled: `done` is not
+ * called. Takes NULL; returns NULL. */
 struct pump *pump_free(struct pump *pump);
 
 /* 0: all that the task wrote is with the collector. -ETIMEDOUT: given up, a warning that tells how
@@ -63,14 +65,14 @@ struct pump *pump_free(struct pump *pump);
 typedef void (*pump_finished_fn)(struct pump *pump, int r, void *data);
 
 /* To be called once, after the task's last process has ended: moves what is left and calls `done`
- * from the loop, never from inside. `give_up_usec` counts anew after each byte moved; UINT64_MAX: for
- * ever; 0: at once what can't be moved now. */
+ * from the loop, never from inside. `give_up_usec` counts anew after each byte moved; UINT64_MAX:
+ * for ever; 0: at once what can't be moved now. */
 void pump_finish(struct pump *pump, uint64_t give_up_usec, pump_finished_fn done, void *data);
 
-/* With remember_tail: the last line that is not empty, to tell a failure in a sentence; UTF-8 without
- * control characters or terminal sequences, at most TAIL_LINE_MAX bytes, heap. Includes what the task
- * wrote and nobody has taken yet, so there is no need to finish first. NULL: nothing written, or more
- * than TAIL_OUTPUT_MAX (tail.h), after which it is no longer followed. */
+/* With remember_tail: the last line that is not empty, to tell a failure in a sentence; UTF-8
+ * without control characters or terminal sequences, at most TAIL_LINE_MAX bytes, heap. Includes
+ * what the task wrote and nobody has taken yet, so there is no need to finish first. NULL: nothing
+ * written, or more than TAIL_OUTPUT_MAX (tail.h), after which it is no longer followed. */
 char *pump_tail_line(struct pump *pump, tail_skip_fn skip);
 /* The start went well: give memory and descriptors of the tail back. */
 void pump_forget_tail(struct pump *pump);

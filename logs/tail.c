@@ -109,7 +109,8 @@ static bool is_line_end(char c)
     return c == '\n' || c == '\r';
 }
 
-/* Bytes of the terminal sequence at `s` (ECMA-48: ESC, and for CSI its parameters and final byte). */
+/* Bytes of the terminal sequence at `s` (ECMA-48: ESC, and for CSI its parameters and final
+ * byte). */
 static size_t sequence_length(const char *s, size_t n)
 {
     size_t i = 2;

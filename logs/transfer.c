@@ -28,7 +28,8 @@ void transfer_done(struct transfer *transfer)
 
 static ssize_t move(const struct transfer *transfer, int from, size_t n_max)
 {
-    ssize_t n = splice(from, NULL, transfer->target_fd, NULL, n_max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t n = splice(from, NULL, transfer->target_fd, NULL, n_max,
+                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     return n < 0 ? -errno : n;
 }
 
@@ -114,8 +115,8 @@ enum transfer_state transfer_move(struct transfer *transfer)
     return TRANSFER_MORE;
 }
 
-/* What a removed target still holds is seen by nobody who opens the path. Another reader of it would
- * be asked for twice, so only the one without any is emptied. */
+/* What a removed target still holds is seen by nobody who opens the path. Another reader of it
+ * would be asked for twice, so only the one without any is emptied. */
 static void keep_removed(struct transfer *transfer)
 {
     if (fifo_has_reader(transfer->target_fd) || fifo_unread(transfer->target_fd) == 0)

@@ -1,5 +1,5 @@
-/* The descriptors of a pump and the moving of bytes between them, without waiting. Everything is done
- * by splice(2): a byte is in one pipe or in the other. In memory of the pump. */
+/* The descriptors of a pump and the moving of bytes between them, without waiting. Everything is
+ * done by splice(2): a byte is in one pipe or in the other. In memory of the pump. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,8 +37,8 @@ void transfer_done(struct transfer *transfer);
 enum transfer_state transfer_move(struct transfer *transfer);
 
 /* Opens what is at `path` now, if that is not what is open. 1: it took the place of another, whose
- * unread bytes will go to the new one; 0: opened, or still the same; -ENOENT and others: the old one,
- * if any, stays. */
+ * unread bytes will go to the new one; 0: opened, or still the same; -ENOENT and others: the old
+ * one, if any, stays. */
 int transfer_open_target(struct transfer *transfer, const char *path, struct fail *reterr);
 
 /* Bytes that nobody would get if all ended now. */

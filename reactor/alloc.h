@@ -7,9 +7,11 @@
 #include <stddef.h>
 
 /* Zeroed. The caller frees with free(). Overflow of n * size aborts. */
-void *alloc_zero(size_t n, size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+void *alloc_zero(size_t n, size_t size)
+    __attribute__((malloc, returns_nonnull, warn_unused_result));
 /* Like reallocarray(); p may be NULL. */
-void *alloc_grow(void *p, size_t n, size_t size) __attribute__((returns_nonnull, warn_unused_result));
+void *alloc_grow(void *p, size_t n, size_t size)
+    __attribute__((returns_nonnull, warn_unused_result));
 void *alloc_memdup(const void *p, size_t n) __attribute__((returns_nonnull, warn_unused_result));
 /* NULL stays NULL. */
 char *alloc_strdup(const char *s) __attribute__((warn_unused_result));

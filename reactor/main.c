@@ -92,8 +92,8 @@ static int on_orphan(sd_event_source *source, int fd, uint32_t events, void *dat
 
 /* --- the beginning --------------------------------------------------------------------------- */
 
-/* The agent is sent SIGINT with its whole process group when a user presses ^C, and ends its plugins
- * in order; a reader that went away is an error of write(2). */
+/* The agent is sent SIGINT with its whole process group when a user presses ^C, and ends its
+ * plugins in order; a reader that went away is an error of write(2). */
 static int set_signals(struct plugin *plugin)
 {
     sigset_t set;

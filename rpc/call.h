@@ -1,11 +1,12 @@
 /* An RPC in flight, as its handler sees it: a request, one answer or a stream of them, an end.
  * Knows nothing of Nomad; messages are protobuf-c's.
  *
- * Life: `dispatch` makes the call and gives it to the method's `handle`. The handler ends it exactly
- * once, now or later, by call_reply, call_fail or call_finish; after that the pointer is gone. When
- * the peer goes away first (RST_STREAM, connection lost, deadline), the call becomes inert: its
- * cancel hook is called once, and if there is a hook the call is gone when the hook returns. Without
- * a hook it stays valid, everything sent is dropped, and the handler still ends it.
+ * Life: `dispatch` makes the call and gives it to the method's `handle`. The handler ends it
+ * exactly once, now or later, by call_reply, call_fail or call_finish; after that the pointer is
+ * gone. When the peer goes away first (RST_STREAM, connection lost, deadline), the call becomes
+ * inert: its cancel hook is called once, and if there is a hook the call is gone when the hook
+ * returns. Without a hook it stays valid, everything sent is dropped, and the handler still ends
+ * it.
  * No function here calls back into the handler before returning. */
 #pragma once
 
@@ -38,7 +39,8 @@ void call_set_data(struct call *call, void *data);
 /* Client and bidi streams: each message, then a NULL one when the peer has half-closed. The message
  * is freed after the hook returned. */
 void call_on_message(struct call *call,
-                     void (*on_message)(struct call *call, const ProtobufCMessage *message, void *data));
+                     void (*on_message)(struct call *call, const ProtobufCMessage *message,
+                                        void *data));
 
 /* The request of a unary or server-streaming call; lives as long as the call. */
 const ProtobufCMessage *call_request(const struct call *call);

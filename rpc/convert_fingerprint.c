@@ -56,8 +56,9 @@ static bool has_key(const struct driver_fingerprint *fingerprint, const char *ke
 }
 
 /* Fills at most n_attributes + told->keys.n_items of `attributes`; answers how many. */
-static size_t fill(const struct driver_fingerprint *fingerprint, const struct fingerprint_told *told,
-                   struct attribute *attributes, struct strv *texts)
+static size_t fill(const struct driver_fingerprint *fingerprint,
+                   const struct fingerprint_told *told, struct attribute *attributes,
+                   struct strv *texts)
 {
     size_t n = 0;
 

@@ -73,12 +73,14 @@ static int take_required_path(const char *what, const char *path, char **ret, st
 static int take_env(const Nomad__TaskConfig *config, struct pairs *env, struct fail *reterr)
 {
     if (config->n_env > CONVERT_SPEC_ENV_MAX)
-        return fail_set(reterr, -E2BIG, "the task has %zu environment variables, at most %d are taken",
+        return fail_set(reterr, -E2BIG,
+                        "the task has %zu environment variables, at most %d are taken",
                         config->n_env, CONVERT_SPEC_ENV_MAX);
     for (size_t i = 0; i < config->n_env; i++) {
         const Nomad__TaskConfig__EnvEntry *entry = config->env[i];
         if (is_empty(entry->key))
-            return fail_set(reterr, -EINVAL, "an environment variable has no name; its value is '%s'",
+            return fail_set(reterr, -EINVAL,
+                            "an environment variable has no name; its value is '%s'",
                             entry->value != NULL ? entry->value : "");
         pairs_set(env, entry->key, entry->value != NULL ? entry->value : "");
     }

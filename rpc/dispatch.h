@@ -1,6 +1,7 @@
-/* From an HTTP/2 request to the call of a method: tables of methods are registered here, a request's
- * headers are checked against what gRPC asks for (its "gRPC over HTTP2" specification), and what the
- * stream does is told to the call. Knows no service. Owner: main; it outlives the server. */
+/* From an HTTP/2 request to the call of a method: tables of methods are registered here, a
+ * request's headers are checked against what gRPC asks for (its "gRPC over HTTP2" specification),
+ * and what the stream does is told to the call. Knows no service. Owner: main; it outlives the
+ * server. */
 #pragma once
 
 #include <systemd/sd-event.h>

@@ -23,7 +23,8 @@ static size_t cost(void *p)
     return malloc_usable_size(p) + MALLOC_OVERHEAD;
 }
 
-/* The frame's address only measures depth; every nested message allocates, so this sees them all. */
+/* The frame's address only measures depth; every nested message allocates, so this sees them
+ * all. */
 static void *limited_alloc(void *data, size_t size)
 {
     struct grpc_message *message = data;

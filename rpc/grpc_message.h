@@ -1,5 +1,5 @@
-/* Messages from and to bytes, by protobuf-c, which by itself bounds neither the memory nor the depth
- * of what it unpacks. */
+/* Messages from and to bytes, by protobuf-c, which by itself bounds neither the memory nor the
+ * depth of what it unpacks. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -12,8 +12,8 @@
 #define GRPC_MESSAGE_HEAP_BASE     (64 * 1024)
 #define GRPC_MESSAGE_HEAP_MULTIPLE 16
 #define GRPC_MESSAGE_HEAP_MAX      (32 * 1024 * 1024)
-/* The stack that unpacking may take: protobuf-c recurses once a nested message, some 2 KiB each, and
- * a peer could nest a million. */
+/* The stack that unpacking may take: protobuf-c recurses once a nested message, some 2 KiB each,
+ * and a peer could nest a million. */
 #define GRPC_MESSAGE_STACK_MAX (512 * 1024)
 
 struct grpc_message;

@@ -28,8 +28,8 @@ enum grpc_code {
     GRPC_CODE_MAX
 };
 
-/* A sentence, not a log. Percent-encoded and once more in the details it still fits into one HEADERS
- * frame; a longer one is cut between characters. */
+/* A sentence, not a log. Percent-encoded and once more in the details it still fits into one
+ * HEADERS frame; a longer one is cut between characters. */
 #define GRPC_STATUS_MESSAGE_MAX 2048
 /* Of the registered detail: type URL and value together. */
 #define GRPC_STATUS_DETAIL_MAX 512

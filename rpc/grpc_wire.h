@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* gRPC's usual limit, and far above what an agent sends (a task's configuration is some 10 KB). Both
- * ways. */
+/* gRPC's usual limit, and far above what an agent sends (a task's configuration is some 10 KB).
+ * Both ways. */
 #define GRPC_WIRE_MESSAGE_MAX (4 * 1024 * 1024)
 /* A flag byte and the length. */
 #define GRPC_WIRE_PREFIX_SIZE 5
@@ -44,8 +44,8 @@ int grpc_wire_parse_timeout(const char *s, size_t n, uint64_t *ret_usec);
  * "+proto", or with parameters. */
 bool grpc_wire_is_content_type(const char *s, size_t n);
 
-/* For grpc-message: bytes outside of printable ASCII, and '%', become %XX; so does a blank at either
- * end, where RFC 9113 section 8.2.1 allows none. Heap. */
+/* For grpc-message: bytes outside of printable ASCII, and '%', become %XX; so does a blank at
+ * either end, where RFC 9113 section 8.2.1 allows none. Heap. */
 char *grpc_wire_percent_encode(const char *s);
 /* For headers that end in -bin; without padding. Heap. */
 char *grpc_wire_base64(const uint8_t *bytes, size_t n);

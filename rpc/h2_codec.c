@@ -12,7 +12,8 @@
 _Static_assert(H2_PROTOCOL_ERROR == -H2O_HTTP2_ERROR_PROTOCOL, "libh2o counts otherwise");
 _Static_assert(H2_FRAME_SIZE_ERROR == -H2O_HTTP2_ERROR_FRAME_SIZE, "libh2o counts otherwise");
 _Static_assert(H2_COMPRESSION_ERROR == -H2O_HTTP2_ERROR_COMPRESSION, "libh2o counts otherwise");
-_Static_assert(H2_INADEQUATE_SECURITY == -H2O_HTTP2_ERROR_INADEQUATE_SECURITY, "libh2o counts otherwise");
+_Static_assert(H2_INADEQUATE_SECURITY == -H2O_HTTP2_ERROR_INADEQUATE_SECURITY,
+               "libh2o counts otherwise");
 _Static_assert(H2_DATA == H2O_HTTP2_FRAME_TYPE_DATA, "libh2o counts otherwise");
 _Static_assert(H2_CONTINUATION == H2O_HTTP2_FRAME_TYPE_CONTINUATION, "libh2o counts otherwise");
 _Static_assert(H2_FLAG_PRIORITY == H2O_HTTP2_FRAME_FLAG_PRIORITY, "libh2o counts otherwise");
@@ -106,8 +107,8 @@ static h2o_http2_frame_t to_h2o(const struct h2_frame *frame)
     };
 }
 
-/* Too short for the fields that its flags promise: the library says PROTOCOL_ERROR, RFC 9113 section
- * 4.2 FRAME_SIZE_ERROR. */
+/* Too short for the fields that its flags promise: the library says PROTOCOL_ERROR, RFC 9113
+ * section 4.2 FRAME_SIZE_ERROR. */
 static bool is_too_short(const struct h2_frame *frame)
 {
     size_t needed = 0;

@@ -140,8 +140,8 @@ struct h2_table *h2_table_new(void);
 struct h2_table *h2_table_free(struct h2_table *table);
 
 /* The headers live until h2_codec_release() or the next call, whichever table it is for: there is
- * one scratch memory in the process. `ret_malformed`: the block was read to its end and the table is
- * in step, but it holds characters no header may have: an error of the stream. Any other failure
+ * one scratch memory in the process. `ret_malformed`: the block was read to its end and the table
+ * is in step, but it holds characters no header may have: an error of the stream. Any other failure
  * leaves the table out of step and must end the connection. */
 enum h2_error h2_codec_decode_block(struct h2_table *table, struct h2_slice block,
                                     enum h2_block_kind kind, struct h2_headers *ret_headers,

@@ -18,12 +18,13 @@
 #include "rpc/h2_codec.h"
 
 /* An RPC that waits (WaitTask, TaskStats) holds a stream as long as a task runs: two a task, so
- * this is a host of 2000 tasks on one connection. A low limit would starve the call that stops one. */
+ * this is a host of 2000 tasks on one connection. A low limit would starve the call that stops
+ * one. */
 #define H2_STREAMS_MAX 4096
 
 /* What the peer may send before it must wait for us. Of a stream: a sixteenth of the largest
- * message, so that a message needs few round trips, while a stream nobody reads holds little. Of the
- * connection: several streams at full speed. */
+ * message, so that a message needs few round trips, while a stream nobody reads holds little. Of
+ * the connection: several streams at full speed. */
 #define H2_STREAM_WINDOW (256 * 1024)
 #define H2_CONN_WINDOW   (1024 * 1024)
 

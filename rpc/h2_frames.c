@@ -23,8 +23,8 @@ static enum h2_error take_idle_frame(struct h2_conn *conn)
     return H2_NO_ERROR;
 }
 
-/* An error of one stream, which may be no longer or not yet there. It counts as a reset: a peer that
- * makes us reset its streams is as costly as one that does it itself. */
+/* An error of one stream, which may be no longer or not yet there. It counts as a reset: a peer
+ * that makes us reset its streams is as costly as one that does it itself. */
 static enum h2_error reset_stream(struct h2_conn *conn, uint32_t id, enum h2_error error,
                                   const char *text)
 {

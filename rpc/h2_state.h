@@ -83,7 +83,7 @@ struct h2_conn {
     uint32_t peer_initial_window;
 
     uint32_t last_id;         /* highest stream id the peer has used */
-    uint32_t handled_id;      /* the same before our GOAWAY, which says it: later ones are ignored */
+    uint32_t handled_id; /* the same before our GOAWAY, which says it: later ones are ignored */
     struct h2_entry *streams; /* those that have not ended, by id */
     size_t n_streams, n_allocated;
     struct h2_stream_list waiting; /* have data and a window of their own */

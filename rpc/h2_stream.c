@@ -95,7 +95,8 @@ static void account_sent(struct h2_stream *stream, size_t n)
 {
     stream->send_window -= (int64_t)n;
     stream->conn->send_window -= (int64_t)n;
-    /* what the peer answers it with: an update of the stream's window and one of the connection's */
+    /* what the peer answers it with: an update of the stream's window and one of the
+     * connection's */
     h2_bucket_give(&stream->conn->idle_frames, 2);
 }
 

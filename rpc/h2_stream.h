@@ -1,7 +1,7 @@
-/* One request and its answer on an HTTP/2 connection. Owner: the connection. A pointer to it is good
- * from on_request until h2_stream_send_trailers(), h2_stream_reset() or on_reset, whichever comes
- * first; then there are no more events for it. Nothing here calls back before returning, except
- * on_output. */
+/* One request and its answer on an HTTP/2 connection. Owner: the connection. A pointer to it is
+ * good from on_request until h2_stream_send_trailers(), h2_stream_reset() or on_reset, whichever
+ * comes first; then there are no more events for it. Nothing here calls back before returning,
+ * except on_output. */
 #pragma once
 
 #include <stddef.h>

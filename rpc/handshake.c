@@ -90,8 +90,8 @@ enum handshake_answer handshake_check(int argc, char **argv)
         return answer_by_hand(argc, argv);
 
     if (variable("PLUGIN_CLIENT_CERT") != NULL) {
-        log_error("PLUGIN_CLIENT_CERT is set, but this plugin speaks no TLS and Nomad asks for none; "
-                  "remove the variable from the agent's environment");
+        log_error("PLUGIN_CLIENT_CERT is set, but this plugin speaks no TLS and Nomad asks for "
+                  "none; remove the variable from the agent's environment");
         return HANDSHAKE_FAILED;
     }
     /* Not the end: the line names our version, and the host has a message of its own for that. */

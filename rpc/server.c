@@ -342,7 +342,8 @@ static void end(struct server *server)
 
 static bool has_said_all(const struct conn *conn)
 {
-    return evbuffer_get_length(h2_conn_output(conn->h2)) == 0 && h2_conn_queued_bytes(conn->h2) == 0;
+    return evbuffer_get_length(h2_conn_output(conn->h2)) == 0 &&
+           h2_conn_queued_bytes(conn->h2) == 0;
 }
 
 /* Once all has been said, nobody needs to be waited for. */

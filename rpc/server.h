@@ -29,6 +29,7 @@ struct server *server_free(struct server *server);
 void server_on_idle(struct server *server, void (*on_idle)(void *data), void *data);
 size_t server_n_conns(const struct server *server);
 
-/* No new connections or streams; what is queued is sent. Then, or after SERVER_SHUTDOWN_USEC, `done`
- * is called from the loop, once. Calls that wait do not hold it up. May be called from a handler. */
+/* No new connections or streams; what is queued is sent. Then, or after SERVER_SHUTDOWN_USEC,
+ * `done` is called from the loop, once. Calls that wait do not hold it up. May be called from a
+ * handler. */
 void server_shutdown(struct server *server, void (*done)(void *data), void *data);

@@ -50,7 +50,8 @@ static int set_config(struct driver *driver, const Nomad__SetConfigRequest *requ
     int r = check_api_version(request->plugin_api_version, reterr);
     if (r < 0)
         return r;
-    r = driver_set_config(driver, request->msgpack_config.data, request->msgpack_config.len, reterr);
+    r = driver_set_config(driver, request->msgpack_config.data, request->msgpack_config.len,
+                          reterr);
     if (r < 0)
         return r;
     /* Absent when an agent only tries the configuration, and from agents before Nomad 1.7. */

@@ -14,15 +14,16 @@ extern const struct rpc_method driver_task_methods[];
  * again at once. */
 extern const struct rpc_method driver_stream_methods[];
 
-/* Tells grpc_status what a recoverable failure looks like to Nomad. Once a process, before calls are
- * answered: without it every failed StartTask is final. */
+/* Tells grpc_status what a recoverable failure looks like to Nomad. Once a process, before calls
+ * are answered: without it every failed StartTask is final. */
 void service_driver_register_recoverable(void);
 
 /* Nomad keeps it with the handle; 0 stands for handles from before there were plugins. */
 #define SERVICE_DRIVER_HANDLE_VERSION 1
 
 /* What may wait for a peer that does not read, in bytes of one stream. Samples and events beyond it
- * are left out, and the fingerprint is told again when it reads on: none of them is worth memory. */
+ * are left out, and the fingerprint is told again when it reads on: none of them is worth
+ * memory. */
 #define SERVICE_DRIVER_STREAM_BYTES_MAX (64 * 1024)
 
 /* Between samples when the agent does not say: its own default. */

@@ -124,7 +124,8 @@ static void on_event(const struct task_event *event, void *data)
         return;
     }
     if (!stream->warned)
-        log_task_warn(event->task_id, "the agent does not read task events, dropping '%s', ignoring",
+        log_task_warn(event->task_id,
+                      "the agent does not read task events, dropping '%s', ignoring",
                       event->message);
     stream->warned = true;
 }

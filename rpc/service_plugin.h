@@ -1,5 +1,5 @@
-/* What go-plugin wants of every plugin, besides its purpose: an end on request, and two streams that
- * Nomad opens and leaves silent. A table for `dispatch`. */
+/* What go-plugin wants of every plugin, besides its purpose: an end on request, and two streams
+ * that Nomad opens and leaves silent. A table for `dispatch`. */
 #pragma once
 
 #include "rpc/call.h"

@@ -1,5 +1,5 @@
-/* Answers that are known at once and given later, from the loop: no `done` is called from inside the
- * function that it was given to. Owner: the driver. */
+/* Answers that are known at once and given later, from the loop: no `done` is called from inside
+ * the function that it was given to. Owner: the driver. */
 #pragma once
 
 #include <systemd/sd-event.h>

@@ -71,14 +71,15 @@ static int read_text(int dir_fd, const char *file, char text[static CGROUP_FILE_
     return 0;
 }
 
-/* Digits, then the end of the text or of the line. Counters are at most 20 digits; one that does not
- * fit is not a counter. */
+/* Digits, then the end of the text or of the line. Counters are at most 20 digits; one that does
+ * not fit is not a counter. */
 static int parse_number(const char *text, uint64_t *ret)
 {
     uint64_t n = 0;
     const char *p = text;
     for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+        if (__builtin_mul_overflow(n, 10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
             return -EBADMSG;
     if (p == text || (*p != '\0' && *p != '\n'))
         return -EBADMSG;
@@ -189,7 +190,11 @@ int oom_watch_new(sd_event *event, const char *cgroup_path, oom_killed_fn killed
         return r;
     struct oom_watch *watch = ALLOC_NEW(struct oom_watch);
     *watch = (struct oom_watch){
-        .dir_fd = TAKE_FD(fd), .kills = kills, .source = TAKE_PTR(source), .killed = killed, .data = data,
+        .dir_fd = TAKE_FD(fd),
+        .kills = kills,
+        .source = TAKE_PTR(source),
+        .killed = killed,
+        .data = data,
     };
     sd_event_source_set_userdata(watch->source, watch);
     (void)sd_event_source_set_description(watch->source, "oom");

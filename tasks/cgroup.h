@@ -15,8 +15,8 @@ enum cgroup_version {
 const char *cgroup_version_name(enum cgroup_version version);
 enum cgroup_version cgroup_version(void);
 
-/* The directory of a control group as systemd names it (property ControlGroup, "/nspawn.slice/..."):
- * heap; NULL when no v2 hierarchy is mounted. */
+/* The directory of a control group as systemd names it (property ControlGroup,
+ * "/nspawn.slice/..."): heap; NULL when no v2 hierarchy is mounted. */
 char *cgroup_path(const char *control_group);
 
 /* A file that holds one number; "max" reads as UINT64_MAX. -ENOENT: no such file (the controller is

@@ -2,7 +2,8 @@
  * Owner: main. One driver a process.
  *
  * Every function with a `done` answers through it exactly once, later and never from inside the
- * call, unless an op is returned and freed first. Pointers given to `done` live until it returns. */
+ * call, unless an op is returned and freed first. Pointers given to `done` live until it
+ * returns. */
 #pragma once
 
 #include <stdbool.h>
@@ -151,7 +152,8 @@ struct task_event {
 
 struct event_watch;
 typedef void (*task_event_fn)(const struct task_event *event, void *data);
-/* Events from before the first watcher are kept (the newest DRIVER_EVENTS_KEPT_MAX) and given to it. */
+/* Events from before the first watcher are kept (the newest DRIVER_EVENTS_KEPT_MAX) and given to
+ * it. */
 struct event_watch *driver_watch_events(struct driver *driver, task_event_fn event, void *data);
 struct event_watch *event_watch_free(struct event_watch *watch);
 

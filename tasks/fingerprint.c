@@ -76,7 +76,8 @@ static void update_report(struct fingerprint *fp)
 {
     struct fingerprint_report report;
     struct fingerprint_facts facts = fp->facts;
-    /* At the start the bus is given a moment, or each agent would begin with a driver that is down. */
+    /* At the start the bus is given a moment, or each agent would begin with a driver that is
+     * down. */
     facts.bus_up |= fp->is_patient;
     if (!fp->is_started || !fingerprint_report_make(&facts, &report))
         return;
@@ -210,8 +211,8 @@ static void on_bus_changed(struct bus *bus, bool up, void *data)
 
 /* --- exported -------------------------------------------------------------------------------- */
 
-static void add_timer(struct fingerprint *fp, sd_event_source **ret, sd_event_time_handler_t on_time,
-                      const char *name)
+static void add_timer(struct fingerprint *fp, sd_event_source **ret,
+                      sd_event_time_handler_t on_time, const char *name)
 {
     int r = sd_event_add_time_relative(bus_event(fp->bus), ret, CLOCK_MONOTONIC,
                                        fp->times.first_usec, 0, on_time, fp);

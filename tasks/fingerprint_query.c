@@ -123,7 +123,8 @@ static int send_calls(struct fingerprint_query *query, sd_bus *bus)
                                     SYSTEMD_NAME ".Unit", "LoadState");
 }
 
-struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done, void *data)
+struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done,
+                                                  void *data)
 {
     struct fingerprint_query *query = ALLOC_NEW(struct fingerprint_query);
     query->done = done;

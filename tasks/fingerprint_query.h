@@ -17,8 +17,9 @@ struct fingerprint_query;
 /* May take the strings out of `answers`. */
 typedef void (*fingerprint_query_fn)(struct fingerprint_answers *answers, void *data);
 
-/* Subscribes to systemd's signals first. Never calls `done` from inside; calls to a peer that is gone
- * are answered by sd-bus. NULL: nothing could be sent, which is only so when the connection is
+/* Subscribes to systemd's signals first. Never calls `done` from inside; calls to a peer that is
+ * gone are answered by sd-bus. NULL: nothing could be sent, which is only so when the connection is
  * being closed. */
-struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done, void *data);
+struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done,
+                                                  void *data);
 struct fingerprint_query *fingerprint_query_free(struct fingerprint_query *query);

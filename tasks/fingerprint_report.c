@@ -121,7 +121,8 @@ static void add_attributes(struct fingerprint_report *report, const struct finge
     if (facts->answers.version) {
         /* Distributions put their own versions behind systemd's: "252.39-1~deb12u2". Constraints
          * on the version are written against the first number, as systemctl --version begins. */
-        report->version = alloc_strndup(facts->answers.version, strspn(facts->answers.version, "0123456789"));
+        report->version = alloc_strndup(facts->answers.version,
+                                        strspn(facts->answers.version, "0123456789"));
         add_string(report, "driver.nspawn.version", report->version);
     }
     if (facts->answers.machined_load)

@@ -1,5 +1,6 @@
-/* A flow that waits: a list of steps, each run once, in order. A step either is done at once or says
- * FLOW_WAIT and later calls flow_continue or flow_fail from the loop. Owner: what it is a flow of.
+/* A flow that waits: a list of steps, each run once, in order. A step either is done at once or
+ * says FLOW_WAIT and later calls flow_continue or flow_fail from the loop. Owner: what it is a flow
+ * of.
  *
  * Each step runs from the loop, never from inside flow_start or flow_continue, so a step may free
  * anything but the flow. What a step began and a later failure must undo is undone by the flow

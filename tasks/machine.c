@@ -62,7 +62,8 @@ static void end_op(struct machine_op *op)
 static void handle_error(struct machine_op *op, const sd_bus_error *error)
 {
     if (sd_bus_error_has_name(error, op->question->not_found))
-        (void)fail_set(&op->fail, -ENOENT, "machined knows no %s '%s'", op->question->what, op->name);
+        (void)fail_set(&op->fail, -ENOENT, "machined knows no %s '%s'", op->question->what,
+                       op->name);
     else
         (void)fail_set_recoverable(&op->fail, -sd_bus_error_get_errno(error),
                                    "cannot ask machined about the %s '%s': %s", op->question->what,

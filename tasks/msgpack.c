@@ -167,7 +167,8 @@ const char *msgpack_kind(const msgpack_object *object)
     return NULL;
 }
 
-/* msgpack-c's pointer to no bytes at all may be NULL, which the C library's functions don't take. */
+/* msgpack-c's pointer to no bytes at all may be NULL, which the C library's functions don't
+ * take. */
 static void give_text(const char *text, size_t n_bytes, const char **ret, size_t *ret_n_bytes)
 {
     *ret = n_bytes > 0 ? text : "";

@@ -13,9 +13,9 @@ void nspawn_settings_merge(const struct pairs *job, const struct pairs *nomad, s
 
 /* The text of the file; heap. -EINVAL names the variable that the file can't carry, without its
  * value: it may be a secret. Tried with systemd 252, which carries all of UTF-8 (every control
- * character too, quotes of both kinds, backslashes, '%', '$', blanks at either end, the empty value)
- * but for LF and CR, which end the line, and the code points that are no characters (U+FDD0 to
- * U+FDEF, U+xxFFFE, U+xxFFFF), over one of which nspawn refuses the whole file. */
+ * character too, quotes of both kinds, backslashes, '%', '$', blanks at either end, the empty
+ * value) but for LF and CR, which end the line, and the code points that are no characters (U+FDD0
+ * to U+FDEF, U+xxFFFE, U+xxFFFF), over one of which nspawn refuses the whole file. */
 int nspawn_settings_format(const struct pairs *environment, char **ret_text, struct fail *reterr);
 
 /* "NAME=value": execve(2) takes 128 KiB a string, with its final NUL. */

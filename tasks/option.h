@@ -57,7 +57,8 @@ const char *option_hcl_type(const struct option *option);
 /* NULL when there is no such key. */
 const struct option *option_find(const struct option *options, const char *key, size_t n_bytes);
 
-/* The field of `base`, a struct that the option's table describes; the type must be the option's. */
+/* The field of `base`, a struct that the option's table describes; the type must be the
+ * option's. */
 bool *option_bool(const struct option *option, void *base);
 enum tristate *option_tristate(const struct option *option, void *base);
 char **option_string(const struct option *option, void *base);

@@ -64,8 +64,8 @@ static int open_dir(struct runtime_dir *dir, bool create, struct fail *fail)
     dir->fd = openat(root_fd, dir->machine, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir->fd < 0)
         return fail_set(fail, -errno, "cannot open '%s': %s", dir->path, strerror(errno));
-    dir->lock_fd = openat(dir->fd, LOCK_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0),
-                          0600);
+    dir->lock_fd = openat(dir->fd, LOCK_NAME,
+                          O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
     if (dir->lock_fd < 0)
         return fail_set(fail, -errno, "cannot open '%s/" LOCK_NAME "': %s", dir->path,
                         strerror(errno));

@@ -28,7 +28,8 @@ void start_unit_argv(const struct task *task, struct strv *argv)
 }
 
 /* Nomad's `memory` alone is the limit. With `memory_max` that is the limit, and above `memory` the
- * task is slowed and reclaimed from; without a limit (-1), `memory` is what it keeps under pressure. */
+ * task is slowed and reclaimed from; without a limit (-1), `memory` is what it keeps under
+ * pressure. */
 static void limit_memory(const struct task_resources *resources, struct unit_service *service)
 {
     if (resources->memory_mb <= 0 || (uint64_t)resources->memory_mb > UINT64_MAX / MIB)

@@ -121,7 +121,8 @@ static void arm_timer(sd_event_source *timer, uint64_t planned_usec, uint64_t in
 {
     (void)sd_event_source_set_time_accuracy(timer, accuracy_of(interval_usec));
 
-    /* On from the time that was planned, so that the pace does not drift; unless that has passed. */
+    /* On from the time that was planned, so that the pace does not drift; unless that has
+     * passed. */
     uint64_t next = planned_usec + interval_usec, now = now_usec(CLOCK_MONOTONIC);
     (void)sd_event_source_set_time(timer, next > now ? next : now + interval_usec);
 }

@@ -117,7 +117,8 @@ struct task {
 struct task *task_new(const struct task_host *host, struct task_spec *spec, enum task_state state);
 struct task *task_free(struct task *task);
 
-/* The one door: legal successors are asserted here, and what belongs to entering a state is done. */
+/* The one door: legal successors are asserted here, and what belongs to entering a state is
+ * done. */
 void task_set_state(struct task *task, enum task_state state);
 bool task_is_alive(const struct task *task); /* the container runs, or may */
 

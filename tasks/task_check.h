@@ -1,4 +1,5 @@
-/* What Nomad may ask for beside the options (those: nspawn_check) and this driver can't give. Pure. */
+/* What Nomad may ask for beside the options (those: nspawn_check) and this driver can't give.
+ * Pure. */
 #pragma once
 
 #include "reactor/fail.h"

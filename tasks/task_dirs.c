@@ -10,16 +10,19 @@
 #include "reactor/cleanup.h"
 #include "tasks/probe.h"
 
-/* The users that systemd keeps for containers (its UIDS-GIDS document), in ranges as nspawn's own. */
+/* The users that systemd keeps for containers (its UIDS-GIDS document), in ranges as nspawn's
+ * own. */
 #define BASE_MIN  UINT32_C(0x00080000)
 #define BASE_MAX  UINT32_C(0x6fff0000)
 #define BASE_STEP UINT32_C(0x00010000)
 #define N_BASES   ((BASE_MAX - BASE_MIN) / BASE_STEP + 1)
 
-/* nspawn holds a lock (F_OFD_SETLK) on a file of the range's name here while a container has the range. */
+/* nspawn holds a lock (F_OFD_SETLK) on a file of the range's name here while a container has the
+ * range. */
 #define LOCK_DIR "/run/systemd/nspawn-uid"
 
-/* Ranges looked at before giving up: with so many allocations on a node, ranges are not the limit. */
+/* Ranges looked at before giving up: with so many allocations on a node, ranges are not the
+ * limit. */
 #define BASES_TRIED_MAX 1024
 
 /* --- paths ----------------------------------------------------------------------------------- */
@@ -174,8 +177,8 @@ static int choose_base(const struct task_spec *spec, const struct strv *shifted,
         return 0;
     }
     return fail_set_recoverable(reterr, -EBUSY,
-                                "no range of users is free for the task's user namespace; stop other "
-                                "containers, or set user_namespacing = false");
+                                "no range of users is free for the task's user namespace; stop "
+                                "other containers, or set user_namespacing = false");
 }
 
 /* --- the directories ------------------------------------------------------------------------- */
@@ -196,7 +199,8 @@ static int check_dir(const char *source, struct fail *reterr)
     return 0;
 }
 
-/* How the owners of what is in `source` are to look right, and where that needs work on the host. */
+/* How the owners of what is in `source` are to look right, and where that needs work on the
+ * host. */
 static enum nspawn_bind_map decide_map(const struct make *make, const char *source)
 {
     if (!make->user_namespace)
@@ -207,10 +211,10 @@ static enum nspawn_bind_map decide_map(const struct make *make, const char *sour
     return NSPAWN_BIND_MAP_NONE;
 }
 
-/* Without submounts: an image that was downloaded into the task's directory is one while it runs, and
- * would show itself inside itself. */
-static void add_bind(const struct make *make, const char *source, const char *target, bool read_only,
-                     enum nspawn_bind_map map)
+/* Without submounts: an image that was downloaded into the task's directory is one while it runs,
+ * and would show itself inside itself. */
+static void add_bind(const struct make *make, const char *source, const char *target,
+                     bool read_only, enum nspawn_bind_map map)
 {
     struct nspawn_bind_how how = { .read_only = read_only, .map = map, .without_submounts = true };
 

@@ -281,7 +281,8 @@ int task_logs_open_payload(struct task_logs *logs, int *ret_stdout, int *ret_std
 static bool is_consequence(const char *line)
 {
     return strcmp(line, "Child died too early.") == 0 ||
-           strcmp(line, "Parent died too early") == 0 || strcmp(line, "Parent died too early.") == 0;
+           strcmp(line, "Parent died too early") == 0 ||
+           strcmp(line, "Parent died too early.") == 0;
 }
 
 char *task_logs_last_line(struct task_logs *logs)

@@ -15,7 +15,8 @@ struct task_logs_args {
     const char *stdout_path;   /* Nomad's; NULL and "": nowhere */
     const char *stderr_path;
     const char *holder, *slice; /* names of the holding unit and its slice */
-    bool recovered; /* the FIFOs are there, the unit holds; the collector may need longer to return */
+    /* The FIFOs are there, the unit holds; the collector may need longer to return. */
+    bool recovered;
 };
 
 struct task_logs;

@@ -14,7 +14,13 @@ struct task_mount {
     bool read_only;
 };
 
-enum task_network { TASK_NETWORK_HOST, TASK_NETWORK_GROUP, TASK_NETWORK_TASK, TASK_NETWORK_NONE, TASK_NETWORK_MAX };
+enum task_network {
+    TASK_NETWORK_HOST,
+    TASK_NETWORK_GROUP,
+    TASK_NETWORK_TASK,
+    TASK_NETWORK_NONE,
+    TASK_NETWORK_MAX
+};
 
 struct task_resources {
     int64_t cpu_shares;    /* MHz */

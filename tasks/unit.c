@@ -103,7 +103,8 @@ static void handle_error(struct unit_op *op, const sd_bus_error *error)
         log_debug("unit '%s': %s; waiting for systemd", op->name, error->message);
         return;
     }
-    if (op->kind == OP_START && sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists")) {
+    if (op->kind == OP_START &&
+        sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists")) {
         if (!op->was_lost)
             (void)fail_set(&op->fail, -EEXIST, "the unit '%s' exists already", op->name);
     } else {

@@ -131,8 +131,8 @@ static int append_strings(sd_bus_message *m, const char *name, const struct strv
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* As ExecStart=, but that each argument is taken as it is: otherwise systemd puts variables of its own
- * in for $NAME and ${NAME}, which here are the job's and mean those inside. */
+/* As ExecStart=, but that each argument is taken as it is: otherwise systemd puts variables of its
+ * own in for $NAME and ${NAME}, which here are the job's and mean those inside. */
 static int append_exec_start(sd_bus_message *m, const struct strv *argv)
 {
     int r = sd_bus_message_open_container(m, 'r', "sv");

@@ -110,7 +110,8 @@ int main(void)
     printf("### Options of a task (`config` of a `task`)\n\n");
     print_options(nspawn_options, false);
     printf("\n### Options of a task that are known, but not built yet\n\n"
-           "A job that has one of these is understood; when it asks for anything but the default, the task\n"
+           "A job that has one of these is understood; when it asks for anything but the default, "
+           "the task\n"
            "fails with a message that names the option.\n\n");
     print_options(nspawn_options, true);
     printf("\n### Options of the agent (`config` of the `plugin` block)\n\n");

@@ -40,8 +40,8 @@ void fake_bus_fail_nth(struct fake_bus *fake, unsigned n);
 unsigned fake_bus_every_failure(unsigned (*scenario)(unsigned n));
 /* Calls so far of `member`, or of all (NULL). */
 unsigned fake_bus_n_calls(const struct fake_bus *fake, const char *member);
-/* Runs the loop until there were `n` calls in all (of `member`, or of any: NULL), and what they lead
- * to at once; false: that did not come. */
+/* Runs the loop until there were `n` calls in all (of `member`, or of any: NULL), and what they
+ * lead to at once; false: that did not come. */
 bool fake_bus_await_calls(struct fake_bus *fake, const char *member, unsigned n);
 /* Whether a rule with `text` in it was asked for by AddMatch. */
 bool fake_bus_has_match(const struct fake_bus *fake, const char *text);

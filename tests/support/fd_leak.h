@@ -1,5 +1,5 @@
 /* Fails a test that leaves a descriptor open:
- *     FD_LEAK_TEST(test_name) in the list of cmocka tests, instead of cmocka_unit_test(test_name). */
+ *     FD_LEAK_TEST(test_name) in the list of tests, instead of cmocka_unit_test(test_name). */
 #pragma once
 
 int fd_leak_setup(void **state);

@@ -1,5 +1,5 @@
-/* A gRPC client in the loop of the test, on a socket, by libnghttp2: an HTTP/2 that is not ours, and
- * that refuses what breaks the protocol (the connection is then closed, see grpc_peer_error).
+/* A gRPC client in the loop of the test, on a socket, by libnghttp2: an HTTP/2 that is not ours,
+ * and that refuses what breaks the protocol (the connection is then closed, see grpc_peer_error).
  *
  *     struct grpc_peer *peer = grpc_peer_new(event, path);
  *     struct grpc_call *call = grpc_peer_call(peer, &(struct grpc_request){ .path = "/a.B/C" });

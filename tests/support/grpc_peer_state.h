@@ -1,4 +1,5 @@
-/* The insides of a grpc_peer, shared by its connection (grpc_peer.c) and its calls (grpc_call.c). */
+/* The insides of a grpc_peer, shared by its connection (grpc_peer.c) and its calls
+ * (grpc_call.c). */
 #pragma once
 
 #include <event2/buffer.h>

@@ -1,5 +1,5 @@
-/* Methods for tests of calls and connections; messages are plugin.ConnInfo. Their context is a struct
- * rpc_methods_seen, in memory of the test. */
+/* Methods for tests of calls and connections; messages are plugin.ConnInfo. Their context is a
+ * struct rpc_methods_seen, in memory of the test. */
 #pragma once
 
 #include <stdbool.h>

@@ -7,6 +7,6 @@ char *scratch_dir_new(void);
 char *scratch_dir_free(char *dir);
 /* "<dir>/<name>"; heap. */
 char *scratch_dir_path(const char *dir, const char *name);
-/* Writes the file "<dir>/<name>" anew, in one piece and in place: who has it open or watches it sees
- * the same file. Text of the same length is never seen half. */
+/* Writes the file "<dir>/<name>" anew, in one piece and in place: who has it open or watches it
+ * sees the same file. Text of the same length is never seen half. */
 void scratch_dir_write(const char *dir, const char *name, const char *text);
