@@ -166,7 +166,7 @@ reference-check: $(REFERENCE)
 
 .PHONY: format
 format:
-	clang-format -i $(wildcard $(ROOMS:%=%/*.[ch]) tests/*/*.[ch])
+	clang-format -i $(or $(FILES),$(wildcard $(ROOMS:%=%/*.[ch]) tests/*/*.[ch]))
 
 .PHONY: install uninstall
 install: $(PLUGIN)
@@ -190,13 +190,16 @@ help:
 	@echo 'make deps        install what build and tests need (Debian packages); nothing when all is there'
 	@echo 'make demo        the example jobs under a real Nomad in a throwaway systemd host'
 	@echo 'make test        everything: check and check-e2e'
-	@echo 'make check       unit tests under address and undefined-behaviour sanitizers'
-	@echo 'make check-e2e   end to end in the test host, with a real Nomad; needs root'
-	@echo 'make lint        include direction, sizes, unused exports, static analysis'
+	@echo 'make check       unit tests under address and undefined-behaviour sanitizers; builds with'
+	@echo '                 gcc and clang; lint'
+	@echo 'make check-e2e   end to end in the test host, with a real Nomad; needs root.'
+	@echo '                 E2E=tests/e2e/x.bats or FILTER=regex: some only; HOST=name: another host'
+	@echo 'make lint        include direction, sizes, unused exports, scripts, static analysis;'
+	@echo '                 ONLY="form tidy": some only, see tests/lint/lint'
 	@echo 'make reference   write the option reference of README.md from the option tables;'
 	@echo '                 reference-check only tells whether it is what they say'
 	@echo 'make install     to DESTDIR, PLUGINDIR=$(PLUGINDIR), PREFIX=$(PREFIX); also uninstall'
-	@echo 'make format      clang-format the tree'
+	@echo 'make format      clang-format the tree, or FILES="..."; some lines are broken better by hand'
 	@echo 'make clean       remove $(OUT)'
 	@echo
 	@echo 'BUILD=release|asan   CC=gcc|clang   OUT=build   V=1 shows commands'
