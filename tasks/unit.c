@@ -98,8 +98,11 @@ static void handle_error(struct unit_op *op, const sd_bus_error *error)
     }
     if (is_connection_error(error)) {
         /* Nothing is known of the call; it is made again when the bus or systemd is back: it is
-         * never away for long, it re-executes. */
+         * never away for long, it re-executes. One that was too slow to answer may have been there
+         * all the time: nobody would tell of its return. */
         lose(op);
+        if (sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT))
+            schedule(op->units);
         log_debug("unit '%s': %s; waiting for systemd", op->name, error->message);
         return;
     }

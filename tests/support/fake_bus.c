@@ -296,6 +296,11 @@ bool fake_bus_has_match(const struct fake_bus *fake, const char *text)
     return false;
 }
 
+size_t fake_bus_n_held(const struct fake_bus *fake)
+{
+    return fake->n_held;
+}
+
 void fake_bus_hold(struct fake_bus *fake)
 {
     fake->is_holding = true;

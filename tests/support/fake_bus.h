@@ -49,6 +49,8 @@ bool fake_bus_has_match(const struct fake_bus *fake, const char *text);
 /* Calls are executed and answered only by fake_bus_release, in their order. */
 void fake_bus_hold(struct fake_bus *fake);
 void fake_bus_release(struct fake_bus *fake);
+/* So many are held. */
+size_t fake_bus_n_held(const struct fake_bus *fake);
 
 /* `sender` is a unique name (":1.1") or "org.freedesktop.DBus". */
 void fake_bus_signal(struct fake_bus *fake, const char *sender, const char *path,

@@ -246,6 +246,30 @@ static void test_stop_lost_in_a_reexecution_is_asked_again(void **state)
     scene_free(scene);
 }
 
+static bool has_asked_twice(void *data)
+{
+    return fake_bus_n_held(data) >= 2;
+}
+
+/* A systemd that hangs on a file system, or was stopped by a debugger. */
+static void test_a_call_that_is_not_answered_in_time_is_made_again(void **state)
+{
+    (void)state;
+    /* sd-bus reads it once a connection. */
+    assert_int_equal(setenv("SYSTEMD_BUS_TIMEOUT", "50ms", 1), 0);
+    struct scene *scene = scene_new();
+    await_call(scene, "Subscribe", 1);
+    fake_bus_hold(scene->fake);
+    scene->op = unit_kill(scene->units, UNIT, "main", SIGTERM, on_done, scene);
+    assert_true(event_run_until(scene->event, has_asked_twice, scene->fake));
+    fake_bus_release(scene->fake);
+    await_done(scene);
+    assert_int_equal(scene->error, 0);
+    assert_true(fake_bus_n_calls(scene->fake, "KillUnit") >= 2);
+    scene_free(scene);
+    assert_int_equal(unsetenv("SYSTEMD_BUS_TIMEOUT"), 0);
+}
+
 static void test_stop_of_what_is_not_loaded_is_done(void **state)
 {
     struct scene *scene = scene_new();
@@ -417,6 +441,7 @@ int main(void)
         FD_LEAK_TEST(test_start_waits_for_the_bus),
         FD_LEAK_TEST(test_start_lost_with_the_bus_counts_when_it_was_done),
         FD_LEAK_TEST(test_stop_lost_in_a_reexecution_is_asked_again),
+        FD_LEAK_TEST(test_a_call_that_is_not_answered_in_time_is_made_again),
         FD_LEAK_TEST(test_stop_of_what_is_not_loaded_is_done),
         FD_LEAK_TEST(test_stop_forgets_what_failed),
         FD_LEAK_TEST(test_kill_of_what_has_ended_is_done),
