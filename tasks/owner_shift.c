@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "reactor/cleanup.h"
+#include "tasks/resolve.h"
 
 #define PERMISSIONS (S_ISUID | S_ISGID | S_ISVTX | S_IRWXU | S_IRWXG | S_IRWXO)
 
@@ -16,17 +16,11 @@ bool owner_shift_base_is_valid(uid_t base)
     return base % OWNER_SHIFT_RANGE == 0 && base > 0 && base < (uid_t)-OWNER_SHIFT_RANGE;
 }
 
-/* openat2 has no wrapper in the C library. It is as old as Linux 5.6, and so older than any system
- * with the libsystemd that we need: there is no other way for one without it. */
 static int open_beneath(int dir_fd, const char *path, int flags)
 {
-    const struct open_how how = {
-        .flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    };
-
-    long fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-    return fd < 0 ? -errno : (int)fd;
+    return resolve_open(dir_fd, path, flags | O_NOFOLLOW,
+                        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+                                RESOLVE_NO_XDEV);
 }
 
 int owner_shift_open_dir(int root_fd, const char *path)

@@ -1,0 +1,15 @@
+/* Opens paths with a say in where they may lead: what lies in a task's directories or in an image
+ * was made by others, and so were the links there. */
+#pragma once
+
+#include <stdint.h>
+
+/* `resolve`: RESOLVE_* of openat2(2), <linux/openat2.h>. Close-on-exec. Answers the descriptor or
+ * negative errno; -EAGAIN: the path leads up, and something was renamed or mounted in each of
+ * RESOLVE_TRIES tries. */
+int resolve_open(int dir_fd, const char *path, int flags, uint64_t resolve);
+
+/* Any rename on the machine can spoil one try (the kernel can't tell whether it was in the way), so
+ * that one is not enough; a try is some microseconds, and this many are lost only to somebody who
+ * wants them to be. */
+#define RESOLVE_TRIES 64
