@@ -36,6 +36,9 @@ struct nspawn_binds {
 /* Copies the paths. */
 void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
                       struct nspawn_bind_how how);
+/* What the job's options say. Relative host paths are relative to `task_dir`, which is absolute. */
+void nspawn_binds_add_job(struct nspawn_binds *binds, const struct nspawn_config *config,
+                          const char *task_dir);
 void nspawn_binds_done(struct nspawn_binds *binds);
 
 /* What the driver decided, beside what the job said. Everything is borrowed. */

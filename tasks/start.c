@@ -14,6 +14,7 @@
 #include "reactor/log.h"
 #include "tasks/driver_state.h"
 #include "tasks/image.h"
+#include "tasks/mount_points.h"
 #include "tasks/nspawn_settings.h"
 #include "tasks/probe.h"
 #include "tasks/start_unit.h"
@@ -170,6 +171,21 @@ static int make_dirs(void *data, struct fail *fail)
     r = ownership_new(bus_event(task->host->bus), &task->shifted_dirs, task->uid_base, on_owned,
                       task, &task->ownership, fail);
     return r < 0 ? r : FLOW_WAIT;
+}
+
+/* The image itself gets them. A copy of it can be written to, and goes with all that nspawn makes in
+ * it; but not one that is read-only. */
+static int make_mount_points(void *data, struct fail *fail)
+{
+    const struct task *task = data;
+    struct nspawn_binds binds = {};
+
+    if (task->config.ephemeral == TRISTATE_YES && task->config.read_only != TRISTATE_YES)
+        return 0;
+    start_unit_binds(task, &binds);
+    int r = mount_points_make(task->image, &binds, fail);
+    nspawn_binds_done(&binds);
+    return r;
 }
 
 /* --- environment ----------------------------------------------------------------------------- */
@@ -398,6 +414,7 @@ static const struct flow_step start_steps[] = {
     { "note the id", write_id },
     { "find the image", find_image },
     { "prepare the directories", make_dirs },
+    { "make the mount points", make_mount_points },
     { "write the environment", write_settings },
     { "open the logs", open_logs },
     { "start the container", start_container },

@@ -148,3 +148,74 @@ END
     [ "$(cat /srv/volume/out)" = new ]
     [ "$(stat -c %u /srv/volume/out)" = 0 ]
 }
+
+# What nspawn makes in an image that it ID-maps is nobody's.
+@test "mount points that stay in an image belong to the image's owner" {
+    fresh_image
+    mkdir -p /srv/shared
+    submit owner << END
+config {
+  image   = "$IMAGE"
+  boot    = false
+  command = ["/bin/true"]
+  bind    = {
+    "/srv/shared" = "/mnt/dir"
+    "/etc/passwd" = "/mnt/file"
+  }
+}
+END
+    await_dead owner
+    [ "$(exit_code)" = 0 ]
+    (cd "$IMAGE"; stat -c '%n %u:%g %F' alloc local secrets mnt mnt/*) | diff - <(cat << 'END'
+alloc 0:0 directory
+local 0:0 directory
+secrets 0:0 directory
+mnt 0:0 directory
+mnt/dir 0:0 directory
+mnt/file 0:0 regular empty file
+END
+    )
+    [ -z "$(ls "$IMAGE/alloc")" ]
+}
+
+@test "links in an image lead nowhere outside of it" {
+    fresh_image
+    rm -rf /srv/outside
+    mkdir -p /srv/outside /srv/shared "$IMAGE/srv/outside"
+    ln -s ../../../../../srv/outside "$IMAGE/relative"
+    ln -s /srv/outside "$IMAGE/absolute"
+    ln -s ../../../../srv/outside/alloc "$IMAGE/alloc"
+    submit links << END
+config {
+  image          = "$IMAGE"
+  boot           = false
+  command        = ["/bin/sh", "-c", "touch /alloc/data/made && ls /srv/outside"]
+  bind           = { "/srv/shared" = "/relative/one" }
+  bind_read_only = { "/srv/shared" = "/absolute/two" }
+}
+END
+    await_dead links
+    events
+    [ "$(task_log)" = $'alloc\none\ntwo' ]
+    [ -e "$ALLOCS/$ALLOC/alloc/data/made" ]
+    [ -z "$(ls /srv/outside)" ]
+    [ "$(stat -c %u "$IMAGE"/srv/outside/{one,two})" = $'0\n0' ]
+}
+
+@test "an image whose alloc directory is its own root hurts only itself" {
+    local before
+    fresh_image
+    ln -s / "$IMAGE/alloc"
+    before=$(ls -A /)
+    submit root << END
+config {
+  image   = "$IMAGE"
+  boot    = false
+  command = ["/bin/true"]
+}
+END
+    await_dead root
+    events
+    [ "$(jq .TaskStates.main.Failed <<< "$FOUND")" = true ]
+    [ "$(ls -A /)" = "$before" ]
+}

@@ -49,6 +49,7 @@ config {
   image = "/srv/no-tree"
 }
 END
+    [ "$(ls -A /srv/no-tree)" = etc ]
 }
 
 @test "nspawn that fails at once is quoted" {

@@ -18,6 +18,7 @@ teardown() {
         nomad job stop -purge -detach "$job" > /dev/null
     done
     await_no_containers
+    [ -z "${IMAGE-}" ] || rm -rf --one-file-system "$IMAGE"
 }
 
 # --- jobs ---------------------------------------------------------------------------------------
@@ -90,6 +91,15 @@ exit_code() {
 
 task_log() { # [STREAM [TASK]]
     cat "$ALLOCS/$ALLOC/alloc/logs/${2:-main}.${1:-stdout}".[0-9]*
+}
+
+# fresh_image: $IMAGE is an image of this test's own, without the mount points that earlier tasks left
+# in that of which it is a copy
+fresh_image() {
+    IMAGE=/var/lib/machines/fresh-$BATS_TEST_NUMBER
+    rm -rf --one-file-system "$IMAGE"
+    mkdir "$IMAGE"
+    cp -a --reflink=auto /var/lib/machines/busybox/{bin,etc,usr,var,root,srv} "$IMAGE"
 }
 
 # --- waiting ------------------------------------------------------------------------------------

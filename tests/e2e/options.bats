@@ -116,6 +116,40 @@ END
     [ -e "$ALLOCS/$ALLOC/alloc/data/a" ]
 }
 
+@test "read_only: an image that has no mount points gets them, with ephemeral, too" {
+    local ephemeral
+    mkdir -p /srv/shared /srv/volume
+    echo bound > /srv/shared/in
+    echo kept > /srv/volume/in
+    for ephemeral in false true; do
+        fresh_image
+        GROUP='volume "data" {
+          type   = "host"
+          source = "data"
+        }' prints "fresh-$ephemeral" << END
+config {
+  image     = "$IMAGE"
+  boot      = false
+  read_only = true
+  ephemeral = $ephemeral
+  command   = ["/bin/sh", "-c", "touch /written || touch /alloc/data/a /local/b /secrets/c /tmp/d /run/e && cat /data/in /mnt/dir/in /mnt/file"]
+  bind = {
+    "/srv/shared" = "/mnt/dir"
+  }
+  bind_read_only = {
+    "/srv/shared/in" = "/mnt/file"
+  }
+}
+volume_mount {
+  volume      = "data"
+  destination = "/data"
+}
+END
+        [ "$output" = $'kept\nbound\nbound' ]
+        [ ! -e "$IMAGE/written" ]
+    done
+}
+
 @test "environment: Nomad's own win, and odd values arrive as they are" {
     prints environment << 'END'
 config {
