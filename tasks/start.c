@@ -1,4 +1,4 @@
-/* Starting a task: the steps, in order, and what a start that failed says. */
+/* Starting a task: the steps, in order. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include "tasks/mount_points.h"
 #include "tasks/nspawn_settings.h"
 #include "tasks/probe.h"
+#include "tasks/start_failure.h"
 #include "tasks/start_unit.h"
 #include "tasks/task.h"
 
@@ -275,21 +276,6 @@ static int open_logs(void *data, struct fail *fail)
 
 /* --- the container --------------------------------------------------------------------------- */
 
-/* In nspawn's own words where it said any. */
-static void fail_ended(struct task *task)
-{
-    CLEANUP_FREE char *line = task_logs_last_line(task->logs);
-    const struct unit_state *unit = &task->unit;
-
-    if (line != NULL)
-        (void)fail_set(&task->fail, -EIO, "systemd-nspawn: %s", line);
-    else
-        (void)fail_set(&task->fail, -EIO,
-                       "systemd-nspawn ended before the container started (%s %d, result %s)",
-                       unit->exit_code == CLD_EXITED ? "status" : "signal", unit->exit_status,
-                       unit->result);
-}
-
 static void on_unit_changed(const struct unit_state *state, void *data)
 {
     struct task *task = data;
@@ -365,7 +351,8 @@ static int examine_start(struct task *task)
     if (!task->is_ready && task->unit.exit_code != 0)
         notify_receive(task->notify);
     if (!task->is_ready && unit_state_has_ended(&task->unit)) {
-        fail_ended(task);
+        CLEANUP_FREE char *line = task_logs_last_line(task->logs);
+        (void)start_failure_set(line, &task->unit, &task->fail);
     } else if (task->is_started && !task->unit.loaded) {
         (void)fail_set(&task->fail, -ECANCELED,
                        "somebody stopped the unit '%s' while the task started", task->unit_name);

@@ -65,6 +65,28 @@ config {
 END
 }
 
+@test "an image that another task has for itself, with the remedy" {
+    submit has << 'END'
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["/bin/sleep", "1000"]
+}
+END
+    await_running has
+    submit wants << 'END'
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["/bin/true"]
+}
+END
+    await_dead wants
+    failure
+    [[ "$(failure)" == *"/var/lib/machines/busybox is currently busy; another container runs from it: set ephemeral = true, or read_only = true in both"* ]]
+    await_running has
+}
+
 @test "a machine's name that is in use" {
     # Nomad chooses the allocation's id, so the task is started at first with what only it can give.
     submit first << 'END'
