@@ -8,6 +8,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/resolve.h"
 
 static int check_directory(const char *image, const char *path, struct fail *reterr)
 {
@@ -26,32 +27,54 @@ static int check_directory(const char *image, const char *path, struct fail *ret
     return 0;
 }
 
-/* Answers whether `base`/`image` is there at all; "." and ".." inside are the author's business. */
-static char *existing_below(const char *base, const char *image)
+/* The task itself writes into its directory, also what it will be started from the next time: so a
+ * link there leads no further. Answers 1: `*ret_path` is set; 0: it is not there. */
+static int find_below_task(const char *image, const char *task_dir, char **ret_path,
+                           struct fail *reterr)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s/%s", base, image);
+    int r = resolve_below(task_dir, image, ret_path);
 
-    return access(path, F_OK) == 0 ? realpath(path, NULL) : NULL;
+    if (r == -ENOENT || r == -ENOTDIR)
+        return 0;
+    /* "../images/debian" may be the agent's. What is a link in the task's directory is not. */
+    if (r == -EXDEV && strstr(image, "..") != NULL)
+        return 0;
+    if (r < 0)
+        return fail_set(reterr, r, "image '%s': %s; give an absolute path", image,
+                        r == -EXDEV ? "leads out of the task's directory" : strerror(-r));
+    return 1;
 }
 
-static char *find_relative(const char *image, const char *task_dir)
+static char *find_below_agent(const char *image)
 {
-    char *path = existing_below(task_dir, image);
-
-    if (path != NULL)
-        return path;
     CLEANUP_FREE char *cwd = getcwd(NULL, 0);
-    return cwd != NULL ? existing_below(cwd, image) : NULL;
+    CLEANUP_FREE char *path = cwd != NULL ? alloc_printf("%s/%s", cwd, image) : NULL;
+
+    return path != NULL && access(path, F_OK) == 0 ? realpath(path, NULL) : NULL;
+}
+
+static int find_relative(const char *image, const char *task_dir, char **ret_path,
+                         struct fail *reterr)
+{
+    int r = find_below_task(image, task_dir, ret_path, reterr);
+
+    if (r == 0)
+        *ret_path = find_below_agent(image);
+    return r;
 }
 
 int image_find(const char *image, const char *task_dir, char **ret_path, struct fail *reterr)
 {
     CLEANUP_FREE char *path = NULL;
 
+    int r = 0;
+
     if (image[0] == '/')
         path = alloc_strdup(image);
     else
-        path = find_relative(image, task_dir);
+        r = find_relative(image, task_dir, &path, reterr);
+    if (r < 0)
+        return r;
     if (path == NULL && strchr(image, '/') != NULL)
         return fail_set(reterr, -ENOENT,
                         "image '%s': neither the task's directory nor the agent's working "
@@ -60,7 +83,7 @@ int image_find(const char *image, const char *task_dir, char **ret_path, struct 
                         image);
     if (path == NULL)
         return IMAGE_ASK_MACHINED;
-    int r = check_directory(image, path, reterr);
+    r = check_directory(image, path, reterr);
     if (r < 0)
         return r;
     *ret_path = TAKE_PTR(path);

@@ -23,26 +23,6 @@ void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char
     };
 }
 
-static void add_pairs(struct nspawn_binds *binds, const struct pairs *pairs, const char *task_dir,
-                      struct nspawn_bind_how how)
-{
-    for (size_t i = 0; i < pairs->n_items; i++) {
-        const char *path = pairs->items[i].key;
-        CLEANUP_FREE char *source = path[0] == '/' ? alloc_strdup(path)
-                                                   : alloc_printf("%s/%s", task_dir, path);
-
-        nspawn_binds_add(binds, source, pairs->items[i].value, how);
-    }
-}
-
-void nspawn_binds_add_job(struct nspawn_binds *binds, const struct nspawn_config *config,
-                          const char *task_dir)
-{
-    add_pairs(binds, &config->bind, task_dir, (struct nspawn_bind_how){});
-    add_pairs(binds, &config->bind_read_only, task_dir,
-              (struct nspawn_bind_how){ .read_only = true });
-}
-
 void nspawn_binds_done(struct nspawn_binds *binds)
 {
     for (size_t i = 0; i < binds->n_items; i++) {
@@ -88,16 +68,6 @@ static void push_binds(const struct nspawn_binds *binds, struct strv *argv)
 {
     for (size_t i = 0; i < binds->n_items; i++)
         push_bind(binds->items[i].source, binds->items[i].target, binds->items[i].how, argv);
-}
-
-static void push_job_binds(const struct nspawn_config *config, const char *task_dir,
-                           struct strv *argv)
-{
-    struct nspawn_binds binds = {};
-
-    nspawn_binds_add_job(&binds, config, task_dir);
-    push_binds(&binds, argv);
-    nspawn_binds_done(&binds);
 }
 
 /* "--user=%s" and a value; formats from a table can't be given to printf. */
@@ -167,7 +137,6 @@ void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *ru
     push_options(config, run, argv);
     push_user_namespace(run, argv);
     push_binds(&run->binds, argv);
-    push_job_binds(config, run->task_dir, argv);
     strv_push(argv, "--");
     strv_copy(argv, &config->command);
 }

@@ -36,20 +36,16 @@ struct nspawn_binds {
 /* Copies the paths. */
 void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
                       struct nspawn_bind_how how);
-/* What the job's options say. Relative host paths are relative to `task_dir`, which is absolute. */
-void nspawn_binds_add_job(struct nspawn_binds *binds, const struct nspawn_config *config,
-                          const char *task_dir);
 void nspawn_binds_done(struct nspawn_binds *binds);
 
 /* What the driver decided, beside what the job said. Everything is borrowed. */
 struct nspawn_run {
     const char *machine;
     const char *image;    /* the resolved directory, absolute */
-    const char *task_dir; /* absolute; what relative host paths of `bind` are relative to */
     /* NULL: no user namespace; else the value of --private-users: "pick", "524288:65536". */
     const char *private_users;
     const char *private_users_ownership; /* "auto", "map", "chown", "off"; NULL: "auto" */
-    struct nspawn_binds binds;           /* Nomad's own; they come before those of the job */
+    struct nspawn_binds binds; /* Nomad's own, then those of the job (job_binds) */
     bool no_veth; /* the network is Nomad's: `network_veth` is switched off */
 };
 

@@ -140,7 +140,8 @@ const struct option nspawn_options[] = {
         OPTION_STRING_MAP(struct nspawn_config, bind),
         .argument = "--bind=%s",
         .help = "Host path to absolute path inside. A host path is absolute, or relative to the "
-                "task's directory. In a user namespace what is bound belongs to nobody.",
+                "task's directory, out of which it may not lead. In a user namespace what is bound "
+                "belongs to nobody.",
     },
     {
         OPTION_STRING_MAP(struct nspawn_config, bind_read_only),

@@ -9,6 +9,10 @@
  * RESOLVE_TRIES tries. */
 int resolve_open(int dir_fd, const char *path, int flags, uint64_t resolve);
 
+/* The canonical path of what `path` leads to, which lies in the directory `dir` or below it; heap.
+ * -EXDEV: it leads out (an absolute link, too). -ELOOP, -ENOENT, -ENOTDIR and their like. */
+int resolve_below(const char *dir, const char *path, char **ret_path);
+
 /* Any rename on the machine can spoil one try (the kernel can't tell whether it was in the way), so
  * that one is not enough; a try is some microseconds, and this many are lost only to somebody who
  * wants them to be. */

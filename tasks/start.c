@@ -14,6 +14,7 @@
 #include "reactor/log.h"
 #include "tasks/driver_state.h"
 #include "tasks/image.h"
+#include "tasks/job_binds.h"
 #include "tasks/mount_points.h"
 #include "tasks/nspawn_settings.h"
 #include "tasks/probe.h"
@@ -106,6 +107,11 @@ static int take_dir(void *data, struct fail *fail)
     return FLOW_WAIT;
 }
 
+static char *task_dir_of(const struct task *task)
+{
+    return alloc_printf("%s/%s", task->spec.alloc_dir, task->spec.name);
+}
+
 /* --- image ----------------------------------------------------------------------------------- */
 
 static void on_image(const char *path, const struct fail *fail, void *data)
@@ -123,7 +129,7 @@ static void on_image(const char *path, const struct fail *fail, void *data)
 static int find_image(void *data, struct fail *fail)
 {
     struct task *task = data;
-    CLEANUP_FREE char *task_dir = alloc_printf("%s/%s", task->spec.alloc_dir, task->spec.name);
+    CLEANUP_FREE char *task_dir = task_dir_of(task);
 
     int r = image_find(task->config.image, task_dir, &task->image, fail);
     if (r != IMAGE_ASK_MACHINED)
@@ -165,6 +171,10 @@ static int make_dirs(void *data, struct fail *fail)
     if (r < 0)
         return r;
     bind_volumes(task, user_namespace);
+    CLEANUP_FREE char *task_dir = task_dir_of(task);
+    r = job_binds_add(&task->config, task_dir, &task->dirs.binds, fail);
+    if (r < 0)
+        return r;
     if (task->dirs.shifted.n_items == 0)
         return 0;
     task->uid_base = task->dirs.base;
@@ -179,14 +189,10 @@ static int make_dirs(void *data, struct fail *fail)
 static int make_mount_points(void *data, struct fail *fail)
 {
     const struct task *task = data;
-    struct nspawn_binds binds = {};
 
     if (task->config.ephemeral == TRISTATE_YES && task->config.read_only != TRISTATE_YES)
         return 0;
-    start_unit_binds(task, &binds);
-    int r = mount_points_make(task->image, &binds, fail);
-    nspawn_binds_done(&binds);
-    return r;
+    return mount_points_make(task->image, &task->dirs.binds, fail);
 }
 
 /* --- environment ----------------------------------------------------------------------------- */

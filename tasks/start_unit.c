@@ -9,32 +9,14 @@
 /* The range of a user namespace, as nspawn's own (systemd.exec: 65536 ids). */
 #define UID_RANGE 65536
 
-static char *task_dir_of(const struct task *task)
-{
-    return alloc_printf("%s/%s", task->spec.alloc_dir, task->spec.name);
-}
-
-void start_unit_binds(const struct task *task, struct nspawn_binds *binds)
-{
-    CLEANUP_FREE char *task_dir = task_dir_of(task);
-
-    for (size_t i = 0; i < task->dirs.binds.n_items; i++) {
-        const struct nspawn_bind *bind = &task->dirs.binds.items[i];
-        nspawn_binds_add(binds, bind->source, bind->target, bind->how);
-    }
-    nspawn_binds_add_job(binds, &task->config, task_dir);
-}
-
 void start_unit_argv(const struct task *task, struct strv *argv)
 {
-    CLEANUP_FREE char *task_dir = task_dir_of(task);
     CLEANUP_FREE char *range = task->uid_base != 0
                                        ? alloc_printf("%u:%u", task->uid_base, UID_RANGE)
                                        : alloc_strdup("pick");
     struct nspawn_run run = {
         .machine = task->machine,
         .image = task->image,
-        .task_dir = task_dir,
         .private_users = task->config.user_namespacing == TRISTATE_YES ? range : NULL,
         .private_users_ownership = task->config.private_users_ownership,
         .binds = task->dirs.binds,

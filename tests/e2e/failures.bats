@@ -116,6 +116,32 @@ END
     [[ "$(failure)" == *"$name"*"already exists"* ]]
 }
 
+@test "a link that the task left in its directory is not followed out of it" {
+    submit escape << 'END'
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["/bin/sh", "-c", "cat /mnt/etc/shadow && exit 1; rm -rf /local/data; ln -s / /local/data; exit 9"]
+  bind = {
+    "local/data" = "/mnt"
+  }
+}
+template {
+  data        = "mine"
+  destination = "local/data/file"
+}
+restart {
+  attempts = 1
+  delay    = "0s"
+  mode     = "fail"
+}
+END
+    await_dead escape
+    failure
+    [[ "$(failure)" == *"bind 'local/data': leads out of the task's directory"* ]]
+    [ "$(task_log)" = "" ]
+}
+
 @test "a command that is missing in the image ends the task, not the start" {
     submit missing << 'END'
 config {

@@ -125,7 +125,7 @@ END
         fresh_image
         GROUP='volume "data" {
           type   = "host"
-          source = "data"
+          source = "static"
         }' prints "fresh-$ephemeral" << END
 config {
   image     = "$IMAGE"

@@ -104,17 +104,26 @@ static void test_absolute_path_is_taken_as_it_is(void **state)
     tear_down(&scene);
 }
 
-static void test_link_below_the_task_leads_on(void **state)
+/* What the task left there is looked at by its next start. */
+static void test_link_below_the_task_leads_no_further(void **state)
 {
     struct scene scene = set_up();
     CLEANUP_FREE char *link = scratch_dir_path(scene.dir, "task/link");
+    CLEANUP_FAIL struct fail fail = {};
+    static const char *const targets[] = { "../agent/both", "/", ".." };
+    CLEANUP_FREE char *path = NULL;
 
     (void)state;
-    assert_int_equal(symlink("../agent/both", link), 0);
-    expect_found(&scene, "link", "agent/both");
+    assert_int_equal(symlink("local/tree", link), 0);
+    expect_found(&scene, "link", "task/local/tree");
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        assert_int_equal(unlink(link), 0);
+        assert_int_equal(symlink(targets[i], link), 0);
+        expect_fail(image_find("link", scene.task_dir, &path, &fail), &fail, -EXDEV,
+                    "image 'link': leads out of the task's directory; give an absolute path");
+    }
     assert_int_equal(unlink(link), 0);
     assert_int_equal(symlink("nowhere", link), 0); /* leads nowhere: as if it was not there */
-    CLEANUP_FREE char *path = NULL;
     assert_int_equal(image_find("link", scene.task_dir, &path, NULL), IMAGE_ASK_MACHINED);
     assert_null(path);
     tear_down(&scene);
@@ -237,7 +246,7 @@ int main(void)
         FD_LEAK_TEST(test_path_is_looked_for_below_the_task_then_the_agent),
         FD_LEAK_TEST(test_task_s_own_goes_before_the_agent_s),
         FD_LEAK_TEST(test_absolute_path_is_taken_as_it_is),
-        FD_LEAK_TEST(test_link_below_the_task_leads_on),
+        FD_LEAK_TEST(test_link_below_the_task_leads_no_further),
         FD_LEAK_TEST(test_name_that_is_no_path_may_be_machined_s),
         FD_LEAK_TEST(test_path_that_is_nowhere_is_refused_with_the_places),
         FD_LEAK_TEST(test_what_is_no_directory_is_refused),
