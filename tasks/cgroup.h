@@ -39,7 +39,8 @@ int cgroup_read_keys(int dir_fd, const char *file, const struct cgroup_key *keys
 int oom_read(const char *cgroup_path, uint64_t *ret_kills);
 
 struct oom_watch;
-/* `kills` is the total since the cgroup was made; called from the loop whenever it has grown. */
+/* `kills` is the total since the cgroup was made; called from the loop whenever it has grown. May
+ * free the watch. */
 typedef void (*oom_killed_fn)(uint64_t kills, void *data);
 
 /* Kills that were there before do not count as growth. The watch ends silently with the cgroup: a

@@ -31,8 +31,7 @@ static void note_exit(struct task *task)
 /* The slice outlives the unit, so this can't come too late. */
 static void note_oom(struct task *task)
 {
-    CLEANUP_FREE char *group = alloc_printf("/nspawn.slice/%s", task->slice);
-    CLEANUP_FREE char *path = cgroup_path(group);
+    CLEANUP_FREE char *path = task_cgroup_path(task);
     uint64_t kills = 0;
 
     if (path != NULL && oom_read(path, &kills) >= 0 && kills > 0 && task->exit.exit_code != 0)
@@ -72,6 +71,8 @@ void task_drain(struct task *task)
     task->leader = 0;
     task->op = unit_op_free(task->op);
     task->notify = notify_free(task->notify);
+    task->oom = oom_watch_free(task->oom);
+    task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
     task->ownership = ownership_free(task->ownership);
     task->stop_timer = sd_event_source_disable_unref(task->stop_timer);
     task->settle = sd_event_source_disable_unref(task->settle);

@@ -303,8 +303,7 @@ int driver_open_stats(struct driver *driver, const char *id, uint64_t interval_u
 
     if (task == NULL)
         return fail_unknown(id, reterr);
-    CLEANUP_FREE char *group = alloc_printf("/nspawn.slice/%s", task->slice);
-    CLEANUP_FREE char *path = cgroup_path(group);
+    CLEANUP_FREE char *path = task_cgroup_path(task);
     if (path == NULL)
         return fail_set(reterr, -EOPNOTSUPP,
                         "no statistics: this host has no cgroup v2 hierarchy mounted");

@@ -1,4 +1,5 @@
-/* What systemd and nspawn say of a container while it lives. */
+/* What systemd, nspawn and the kernel say of a container while it lives. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,4 +47,42 @@ void task_remove_settings(const struct task *task)
 
     if (unlink(path) < 0 && errno != ENOENT)
         log_task_warn(task->spec.id, "cannot remove '%s': %s, ignoring", path, strerror(errno));
+}
+
+/* A task whose main process was the one has ended by then, and Nomad tells that itself. */
+#define OOM_SURVIVED_USEC (1 * UINT64_C(1000000))
+
+static int on_oom_survived(sd_event_source *source, uint64_t usec, void *data)
+{
+    const struct task *task = data;
+
+    (void)source;
+    (void)usec;
+    task_tell(task, NULL, "The kernel killed a process of the task: out of memory");
+    return 0;
+}
+
+/* Told once, or a task that is killed piece by piece would push all else out of the few events that
+ * Nomad keeps. */
+static void on_oom_kill(uint64_t kills, void *data)
+{
+    struct task *task = data;
+
+    (void)kills;
+    task->oom = oom_watch_free(task->oom);
+    int r = sd_event_add_time_relative(bus_event(task->host->bus), &task->oom_survived,
+                                       CLOCK_MONOTONIC, OOM_SURVIVED_USEC, 0, on_oom_survived, task);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(task->oom_survived, "task-oom-survived");
+}
+
+void task_follow_oom(struct task *task)
+{
+    CLEANUP_FREE char *path = task_cgroup_path(task);
+
+    if (path == NULL)
+        return;
+    int r = oom_watch_new(bus_event(task->host->bus), path, on_oom_kill, task, &task->oom);
+    if (r < 0 && r != -ENOENT) /* without the memory controller nothing is limited, nor killed */
+        log_task_debug(task->spec.id, "cannot watch '%s' for kills: %s", path, strerror(-r));
 }

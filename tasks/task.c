@@ -119,8 +119,16 @@ bool task_is_alive(const struct task *task)
     return task->state < TASK_DRAINING;
 }
 
+char *task_cgroup_path(const struct task *task)
+{
+    CLEANUP_FREE char *group = alloc_printf("/nspawn.slice/%s", task->slice);
+
+    return cgroup_path(group);
+}
+
 static void enter_running(struct task *task)
 {
+    task_follow_oom(task);
     /* Asked for while it started. */
     if (!STAILQ_EMPTY(&task->destroys))
         task_stop(task, SIGKILL, 0);
@@ -185,6 +193,8 @@ static void drop_activities(struct task *task)
     task->op = unit_op_free(task->op);
     task->watch = unit_watch_free(task->watch);
     task->notify = notify_free(task->notify);
+    task->oom = oom_watch_free(task->oom);
+    task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
     task->ownership = ownership_free(task->ownership);
     task->logs = task_logs_free(task->logs);
     task->stop_timer = sd_event_source_disable_unref(task->stop_timer);

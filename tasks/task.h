@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "tasks/cgroup.h"
 #include "tasks/driver.h"
 #include "tasks/flow.h"
 #include "tasks/machine.h"
@@ -84,6 +85,8 @@ struct task {
     struct unit_watch *watch;
     struct unit_state unit;
     struct notify *notify;
+    struct oom_watch *oom;
+    sd_event_source *oom_survived;
     struct task_dirs dirs;
     struct ownership *ownership;
     struct task_logs *logs;
@@ -121,6 +124,10 @@ struct task *task_free(struct task *task);
  * done. */
 void task_set_state(struct task *task, enum task_state state);
 bool task_is_alive(const struct task *task); /* the container runs, or may */
+
+/* The directory of the task's slice in the cgroup tree, which outlives the unit; heap. NULL: this
+ * host has no cgroup v2. */
+char *task_cgroup_path(const struct task *task);
 
 /* Says something about the task to its job's author. Annotations may be NULL. */
 void task_tell(const struct task *task, const struct pairs *annotations, const char *format, ...)
@@ -161,6 +168,8 @@ void task_fail_start(struct task *task);
 
 /* Shared by start and recovery (follow.c): hear what nspawn says. */
 int task_follow_notify(struct task *task, struct fail *reterr);
+/* Hear of processes that the kernel kills for want of memory while the task goes on. */
+void task_follow_oom(struct task *task);
 /* What the unit says once the task runs: the end of the container leads to task_drain. */
 void task_handle_unit(struct task *task);
 /* The file that carries the environment; a missing one is fine. */

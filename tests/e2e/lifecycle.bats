@@ -144,6 +144,22 @@ END
     jq -e '.TaskStates.main.Events | map(select(.Type == "Terminated"))[-1].Details.oom_killed == "true"' <<< "$FOUND"
 }
 
+@test "limits: a task that lives on without the killed process has an event that says so" {
+    need_controller memory
+    submit survivor << 'END'
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["/bin/sh", "-c", "tail /dev/zero; echo goes on; exec sleep 1000"]
+}
+resources {
+  memory = 16
+}
+END
+    await survivor '.TaskStates.main.Events | any(.DisplayMessage | test("killed a process.*out of memory"))'
+    await_log "goes on"
+}
+
 @test "limits: the cpu weight is the kernel's" {
     need_controller cpu
     submit weight << 'END'
