@@ -28,8 +28,8 @@ struct call *call_new(const struct rpc_method *method, void *context, struct h2_
 /* After `usec` the call ends with DEADLINE_EXCEEDED. */
 int call_set_deadline(struct call *call, uint64_t usec);
 
-/* Each of these may end the call. */
-void call_open(struct call *call);
+/* Each of these may end the call. Opening takes the metadata. */
+void call_open(struct call *call, struct grpc_metadata *metadata);
 void call_receive(struct call *call, const uint8_t *bytes, size_t n);
 void call_half_close(struct call *call);
 void call_drained(struct call *call);

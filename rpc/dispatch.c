@@ -135,6 +135,11 @@ void dispatch_request(struct dispatch_conn *conn, struct h2_stream *stream,
         return;
     }
     const struct row *row = find(conn->dispatch, headers->path);
+    CLEANUP_GRPC_METADATA struct grpc_metadata metadata = {};
+    if (row != NULL && grpc_metadata_read(headers, &metadata) < 0) {
+        refuse_http(stream, "400", GRPC_INTERNAL, "malformed binary metadata");
+        return;
+    }
     if (row == NULL) {
         refuse_path(conn->dispatch, stream, headers->path);
         return;
@@ -145,7 +150,7 @@ void dispatch_request(struct dispatch_conn *conn, struct h2_stream *stream,
         if (r < 0)
             log_warn("%s: cannot set its deadline: %s, ignoring", row->method->path, strerror(-r));
     }
-    call_open(call);
+    call_open(call, &metadata);
 }
 
 /* A stream without a call has been refused, or its call has ended; what the peer still sends is

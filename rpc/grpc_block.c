@@ -41,19 +41,22 @@ static uint8_t *put_encodings(uint8_t *to, const struct grpc_status *status)
     return status->code == GRPC_UNIMPLEMENTED ? put(to, "grpc-accept-encoding", "identity") : to;
 }
 
-size_t grpc_block_headers(uint8_t *to)
+size_t grpc_block_headers(uint8_t *to, const struct grpc_metadata *initial)
 {
-    return (size_t)(put_headers(to, "200") - to);
+    return (size_t)(grpc_metadata_write(initial, put_headers(to, "200")) - to);
 }
 
-size_t grpc_block_trailers(uint8_t *to, const struct grpc_status *status)
+size_t grpc_block_trailers(uint8_t *to, const struct grpc_status *status,
+                           const struct grpc_metadata *trailing)
 {
-    return (size_t)(put_status(to, status) - to);
+    return (size_t)(grpc_metadata_write(trailing, put_status(to, status)) - to);
 }
 
-size_t grpc_block_only(uint8_t *to, const struct grpc_status *status)
+size_t grpc_block_only(uint8_t *to, const struct grpc_status *status,
+                       const struct grpc_metadata *trailing)
 {
-    return (size_t)(put_status(put_encodings(put_headers(to, "200"), status), status) - to);
+    uint8_t *end = put_status(put_encodings(put_headers(to, "200"), status), status);
+    return (size_t)(grpc_metadata_write(trailing, end) - to);
 }
 
 size_t grpc_block_refusal(uint8_t *to, const char *http_status, const struct grpc_status *status)

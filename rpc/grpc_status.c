@@ -124,6 +124,18 @@ void grpc_status_set(struct grpc_status *ret_status, enum grpc_code code, const 
     *ret_status = (struct grpc_status){ .code = code, .message = tidy_message(text) };
 }
 
+void grpc_status_copy(const struct grpc_status *status, struct grpc_status *ret_status)
+{
+    *ret_status = (struct grpc_status){
+        .code = (unsigned)status->code < GRPC_CODE_MAX ? status->code : GRPC_UNKNOWN,
+        .message = status->message ? tidy_message(status->message) : NULL,
+    };
+    if (!status->details || status->n_details > GRPC_STATUS_DETAILS_MAX)
+        return;
+    ret_status->details = alloc_memdup(status->details, status->n_details);
+    ret_status->n_details = status->n_details;
+}
+
 void grpc_status_done(struct grpc_status *status)
 {
     free(status->message);

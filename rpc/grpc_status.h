@@ -34,6 +34,9 @@ enum grpc_code {
 /* Of the registered detail: type URL and value together. */
 #define GRPC_STATUS_DETAIL_MAX 512
 
+/* All details of one, packed. */
+#define GRPC_STATUS_DETAILS_MAX (GRPC_STATUS_MESSAGE_MAX + GRPC_STATUS_DETAIL_MAX + 64)
+
 /* In memory of the caller; grpc_status_done() empties it. */
 struct grpc_status {
     enum grpc_code code;
@@ -50,6 +53,9 @@ enum grpc_code grpc_status_code(int error);
 void grpc_status_from_fail(const struct fail *fail, struct grpc_status *ret_status);
 void grpc_status_set(struct grpc_status *ret_status, enum grpc_code code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+/* Of any content, within the limits above: a code that there is not becomes UNKNOWN, a message is
+ * cut, details are left out. */
+void grpc_status_copy(const struct grpc_status *status, struct grpc_status *ret_status);
 void grpc_status_done(struct grpc_status *status);
 
 /* What goes with a recoverable failure, for the life of the process; its code is then

@@ -189,3 +189,37 @@ char *grpc_wire_base64(const uint8_t *bytes, size_t n)
     }
     return encoded;
 }
+
+/* -1: none of them. */
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+int grpc_wire_decode_base64(const char *s, size_t n, uint8_t *to, size_t *ret_n)
+{
+    if (n > 0 && n % 4 == 0)
+        for (unsigned i = 0; i < 2 && s[n - 1] == '='; i++)
+            n--;
+    if (n % 4 == 1)
+        return -EBADMSG;
+    uint32_t group = 0;
+    size_t n_written = 0;
+    for (size_t i = 0; i < n; i++) {
+        int digit = base64_digit(s[i]);
+        if (digit < 0)
+            return -EBADMSG;
+        group = group << 6 | (uint32_t)digit;
+        /* every digit but the first of four completes a byte */
+        if (i % 4 > 0)
+            to[n_written++] = (uint8_t)(group >> (6 - 2 * (i % 4)));
+    }
+    *ret_n = n_written;
+    return 0;
+}

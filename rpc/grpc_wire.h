@@ -49,3 +49,5 @@ bool grpc_wire_is_content_type(const char *s, size_t n);
 char *grpc_wire_percent_encode(const char *s);
 /* For headers that end in -bin; without padding. Heap. */
 char *grpc_wire_base64(const uint8_t *bytes, size_t n);
+/* The way back, with padding or without: writes at most n / 4 * 3 + 2 bytes. -EBADMSG: not so. */
+int grpc_wire_decode_base64(const char *s, size_t n, uint8_t *to, size_t *ret_n);

@@ -257,12 +257,14 @@ static void convert_headers(h2o_req_t *request, size_t content_length,
 {
     /* bounded by H2_HEADER_BLOCK_MAX: a header takes at least a byte of it */
     size_t n = request->headers.size;
+    size_t list_bytes = 0;
     struct h2_header *items = NULL;
     if (n > 0)
         items = h2o_mem_alloc_pool(&request->pool, n * sizeof(*items));
     for (size_t i = 0; i < n; i++) {
         const h2o_header_t *from = &request->headers.entries[i];
         items[i] = (struct h2_header){ to_text(*from->name), to_text(from->value) };
+        list_bytes += from->name->len + from->value.len + 32;
     }
     *ret_headers = (struct h2_headers){
         .method = to_text(request->input.method),
@@ -272,6 +274,7 @@ static void convert_headers(h2o_req_t *request, size_t content_length,
         .content_length = to_content_length(content_length),
         .items = items,
         .n_items = n,
+        .list_bytes = list_bytes,
     };
 }
 

@@ -75,6 +75,10 @@ enum h2_setting {
  * that comes out; a byte of block can cost 112 bytes of heap, so this bounds a block at 1.8 MB for
  * the moment of its handling. grpc-go sends some 120 bytes at first and 16 after. */
 #define H2_HEADER_BLOCK_MAX 16384
+/* The list that comes out of it, counted as the protocol does: names, values, and 32 bytes a
+ * header, so this bounds their number too. A block can name an entry of the table of 4 KiB by one byte:
+ * whoever copies headers would copy 64 MiB. */
+#define H2_HEADER_LIST_MAX 16384
 /* Announced as SETTINGS_HEADER_TABLE_SIZE's default, so it need not be sent. */
 #define H2_HEADER_TABLE_MAX 4096
 
@@ -129,6 +133,7 @@ struct h2_headers {
     int64_t content_length; /* -1: none */
     const struct h2_header *items; /* the others, in order; no content-length, no host */
     size_t n_items;
+    size_t list_bytes; /* see H2_HEADER_LIST_MAX; without pseudo-headers */
 };
 
 enum h2_block_kind { H2_BLOCK_REQUEST, H2_BLOCK_TRAILERS };

@@ -73,7 +73,7 @@ static void send_settings(struct h2_conn *conn)
     to = h2_codec_encode_setting(to, H2_SETTING_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX);
     to = h2_codec_encode_setting(to, H2_SETTING_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW);
     /* The list is never smaller than its block could be, so an honest peer stays below. */
-    to = h2_codec_encode_setting(to, H2_SETTING_MAX_HEADER_LIST_SIZE, H2_HEADER_BLOCK_MAX);
+    to = h2_codec_encode_setting(to, H2_SETTING_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX);
     h2_conn_send_frame(conn, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
     h2_conn_send_window_update(conn, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
 }

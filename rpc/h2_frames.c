@@ -71,6 +71,11 @@ static enum h2_error refuse_short_body(struct h2_conn *conn, uint32_t id)
     return reset_stream(conn, id, H2_PROTOCOL_ERROR, "the body is shorter than content-length");
 }
 
+static enum h2_error refuse_long_list(struct h2_conn *conn, uint32_t id)
+{
+    return reset_stream(conn, id, H2_ENHANCE_YOUR_CALM, "too many headers, or too long ones");
+}
+
 static enum h2_error end_of_body(struct h2_conn *conn, struct h2_stream *stream)
 {
     if (stream->body_left > 0)
@@ -89,6 +94,8 @@ static enum h2_error open_stream(struct h2_conn *conn, const struct h2_block *bl
                                   : find_fault(headers, H2_BLOCK_REQUEST);
     if (fault)
         return reset_stream(conn, id, H2_PROTOCOL_ERROR, fault);
+    if (headers->list_bytes > H2_HEADER_LIST_MAX)
+        return refuse_long_list(conn, id);
     if (block->dependency == id)
         return reset_stream(conn, id, H2_PROTOCOL_ERROR, "the stream depends on itself");
     if (conn->n_streams >= H2_STREAMS_MAX)
@@ -114,6 +121,8 @@ static enum h2_error handle_trailers(struct h2_conn *conn, struct h2_stream *str
         return reset_stream(conn, stream->id, H2_STREAM_CLOSED, "HEADERS after the stream's end");
     if (malformed || find_fault(headers, H2_BLOCK_TRAILERS))
         return reset_stream(conn, stream->id, H2_PROTOCOL_ERROR, "malformed trailers");
+    if (headers->list_bytes > H2_HEADER_LIST_MAX)
+        return refuse_long_list(conn, stream->id);
     if (!block->end_stream)
         return reset_stream(conn, stream->id, H2_PROTOCOL_ERROR, "trailers do not end the stream");
     return end_of_body(conn, stream);

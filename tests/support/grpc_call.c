@@ -72,7 +72,7 @@ struct grpc_call *grpc_peer_call(struct grpc_peer *peer, const struct grpc_reque
 {
     struct grpc_call *call = ALLOC_NEW(struct grpc_call);
     nghttp2_data_provider body = { .source.ptr = call, .read_callback = read_body };
-    nghttp2_nv headers[16];
+    nghttp2_nv headers[24];
     size_t n = 0;
 
     call->peer = peer;
@@ -92,6 +92,8 @@ struct grpc_call *grpc_peer_call(struct grpc_peer *peer, const struct grpc_reque
     add_header(headers, &n, "te", request->te, "trailers");
     add_header(headers, &n, "grpc-timeout", request->timeout, NULL);
     add_header(headers, &n, "grpc-encoding", request->encoding, NULL);
+    for (const char *const *pair = request->metadata; pair != NULL && *pair != NULL; pair += 2)
+        add_header(headers, &n, pair[0], pair[1], NULL);
     LIST_INSERT_HEAD(&peer->calls, call, entry);
     call->id = nghttp2_submit_request(peer->session, NULL, headers, n, &body, call);
     assert_true(call->id > 0);
@@ -174,6 +176,11 @@ void grpc_call_wait_sent(struct grpc_call *call)
 {
     if (!event_run_until(call->peer->event, is_sent, call))
         fail_msg("%zu bytes of the request are not sent", evbuffer_get_length(call->out));
+}
+
+size_t grpc_call_n_unsent(const struct grpc_call *call)
+{
+    return evbuffer_get_length(call->out);
 }
 
 const char *grpc_call_header(const struct grpc_call *call, const char *name)

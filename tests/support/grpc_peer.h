@@ -50,6 +50,7 @@ struct grpc_request {
     size_t n_body;
     const ProtobufCMessage *message; /* instead of a body: one message */
     bool open; /* more is to come, see grpc_call_send */
+    const char *const *metadata; /* names and values in turn, up to a NULL; at most 8 of them */
 };
 
 struct grpc_call *grpc_peer_call(struct grpc_peer *peer, const struct grpc_request *request);
@@ -65,6 +66,8 @@ void grpc_call_wait_messages(struct grpc_call *call, size_t n);
 bool grpc_call_is_over(const struct grpc_call *call);
 /* Runs the loop until all that was to be sent so far is on its way, or the call is over. */
 void grpc_call_wait_sent(struct grpc_call *call);
+/* What the server's windows have not let out yet. */
+size_t grpc_call_n_unsent(const struct grpc_call *call);
 
 /* ""  when there is none (yet). Of headers and trailers together. */
 const char *grpc_call_header(const struct grpc_call *call, const char *name);

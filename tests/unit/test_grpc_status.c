@@ -142,6 +142,8 @@ static void assert_block(const uint8_t *block, size_t n, const char *lines)
     hpack_done(&hpack);
 }
 
+static const struct grpc_metadata none;
+
 static void test_blocks_are_what_another_codec_reads(void **state)
 {
     uint8_t block[GRPC_BLOCK_MAX];
@@ -152,15 +154,15 @@ static void test_blocks_are_what_another_codec_reads(void **state)
     const struct grpc_status unknown = { GRPC_UNIMPLEMENTED, NULL, NULL, 0 };
 
     (void)state;
-    assert_block(block, grpc_block_headers(block),
+    assert_block(block, grpc_block_headers(block, &none),
                  ":status: 200\ncontent-type: application/grpc\n");
-    assert_block(block, grpc_block_trailers(block, &ok), "grpc-status: 0\n");
-    assert_block(block, grpc_block_trailers(block, &error),
+    assert_block(block, grpc_block_trailers(block, &ok, &none), "grpc-status: 0\n");
+    assert_block(block, grpc_block_trailers(block, &error, &none),
                  "grpc-status: 5\ngrpc-message: 50%25 %C3%A4\ngrpc-status-details-bin: //4\n");
-    assert_block(block, grpc_block_only(block, &error),
+    assert_block(block, grpc_block_only(block, &error, &none),
                  ":status: 200\ncontent-type: application/grpc\n"
                  "grpc-status: 5\ngrpc-message: 50%25 %C3%A4\ngrpc-status-details-bin: //4\n");
-    assert_block(block, grpc_block_only(block, &unknown),
+    assert_block(block, grpc_block_only(block, &unknown, &none),
                  ":status: 200\ncontent-type: application/grpc\n"
                  "grpc-accept-encoding: identity\ngrpc-status: 12\n");
     assert_block(block, grpc_block_refusal(block, "405", &unknown),
@@ -185,11 +187,40 @@ static void test_the_longest_status_fits_into_a_block(void **state)
     fail_set_recoverable(&fail, -EINVAL, "%s", text);
     grpc_status_from_fail(&fail, &status);
     assert_int_equal(strlen(status.message), GRPC_STATUS_MESSAGE_MAX);
-    assert_in_range(grpc_block_only(block, &status), 3 * GRPC_STATUS_MESSAGE_MAX, GRPC_BLOCK_MAX);
-    assert_in_range(grpc_block_trailers(block, &status), 3 * GRPC_STATUS_MESSAGE_MAX,
+    uint8_t bytes[GRPC_METADATA_SENT_MAX];
+    CLEANUP_GRPC_METADATA struct grpc_metadata metadata = {};
+    size_t n = sizeof(bytes);
+    memset(bytes, 0xff, n);
+    while (grpc_metadata_add(&metadata, "x-bin", bytes, n) == -ENOBUFS)
+        n--;
+    assert_in_range(grpc_block_only(block, &status, &metadata), 3 * GRPC_STATUS_MESSAGE_MAX,
+                    GRPC_BLOCK_MAX);
+    assert_in_range(grpc_block_trailers(block, &status, &metadata), 3 * GRPC_STATUS_MESSAGE_MAX,
                     GRPC_BLOCK_MAX);
     assert_in_range(grpc_block_refusal(block, "405", &status), 3 * GRPC_STATUS_MESSAGE_MAX,
                     GRPC_BLOCK_MAX);
+}
+
+/* As applications give them: none of it may break what is sent. */
+static void test_a_status_is_copied_within_its_limits(void **state)
+{
+    CLEANUP_FREE char *text = alloc_zero(1, 2 * GRPC_STATUS_MESSAGE_MAX);
+    CLEANUP_FREE uint8_t *bytes = alloc_zero(1, GRPC_STATUS_DETAILS_MAX + 1);
+    const struct grpc_status large = { (enum grpc_code)4711, text, bytes,
+                                       GRPC_STATUS_DETAILS_MAX + 1 };
+    const struct grpc_status fits = { GRPC_ABORTED, NULL, bytes, GRPC_STATUS_DETAILS_MAX };
+
+    (void)state;
+    memset(text, 0xff, 2 * GRPC_STATUS_MESSAGE_MAX - 1);
+    CLEANUP_GRPC_STATUS struct grpc_status cut = {}, whole = {};
+    grpc_status_copy(&large, &cut);
+    assert_int_equal(cut.code, GRPC_UNKNOWN);
+    assert_in_range(strlen(cut.message), GRPC_STATUS_MESSAGE_MAX - 2, GRPC_STATUS_MESSAGE_MAX);
+    assert_null(cut.details);
+    grpc_status_copy(&fits, &whole);
+    assert_int_equal(whole.code, GRPC_ABORTED);
+    assert_null(whole.message);
+    assert_int_equal(whole.n_details, GRPC_STATUS_DETAILS_MAX);
 }
 
 /* What is registered lives as long as the process. */
@@ -210,6 +241,7 @@ int main(void)
         FD_LEAK_TEST(test_a_recoverable_failure_carries_the_registered_detail),
         FD_LEAK_TEST(test_blocks_are_what_another_codec_reads),
         FD_LEAK_TEST(test_the_longest_status_fits_into_a_block),
+        FD_LEAK_TEST(test_a_status_is_copied_within_its_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, teardown);

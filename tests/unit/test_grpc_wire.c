@@ -280,6 +280,50 @@ static void test_base64_is_the_rfc_s_without_padding(void **state)
     }
 }
 
+static void test_base64_is_read_with_and_without_padding(void **state)
+{
+    static const struct {
+        const char *text, *bytes;
+    } good[] = {
+        { "", "" },          { "Zg", "f" },         { "Zg==", "f" },
+        { "Zm8", "fo" },     { "Zm8=", "fo" },      { "Zm9v", "foo" },
+        { "Zm9vYg", "foob" }, { "Zm9vYg==", "foob" }, { "+/+/", "\xfb\xff\xbf" },
+    };
+    static const char *const bad[] = { "Z", "Z===", "Zg=", "Zg===", "====", "=", "==", "Zm9=v",
+                                       "Zm-v", "Zm_v", "Zm v", "Zm9vZ", "Zm8=Zm8=", "\xff\xff" };
+    uint8_t bytes[16];
+    size_t n;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(
+            grpc_wire_decode_base64(good[i].text, strlen(good[i].text), bytes, &n), 0);
+        assert_int_equal(n, strlen(good[i].bytes));
+        assert_memory_equal(bytes, good[i].bytes, n);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(grpc_wire_decode_base64(bad[i], strlen(bad[i]), bytes, &n), -EBADMSG);
+}
+
+/* Into exactly the memory that is promised to be enough. */
+static void test_base64_of_any_length_comes_back(void **state)
+{
+    uint8_t bytes[70];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 37 + 200);
+    for (size_t n = 0; n <= sizeof(bytes); n++) {
+        CLEANUP_FREE char *text = grpc_wire_base64(bytes, n);
+        CLEANUP_FREE uint8_t *back = alloc_zero(1, strlen(text) / 4 * 3 + 2);
+        size_t n_back;
+
+        assert_int_equal(grpc_wire_decode_base64(text, strlen(text), back, &n_back), 0);
+        assert_int_equal(n_back, n);
+        assert_memory_equal(back, bytes, n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +336,8 @@ int main(void)
         FD_LEAK_TEST(test_only_grpc_with_protobuf_is_our_content_type),
         FD_LEAK_TEST(test_messages_are_percent_encoded),
         FD_LEAK_TEST(test_base64_is_the_rfc_s_without_padding),
+        FD_LEAK_TEST(test_base64_is_read_with_and_without_padding),
+        FD_LEAK_TEST(test_base64_of_any_length_comes_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
