@@ -110,7 +110,9 @@ void call_give_up(struct call *call, enum grpc_code code, const char *text)
 {
     CLEANUP_GRPC_STATUS struct grpc_status status = {};
     grpc_status_set(&status, code, "%s: %s", call->method->path, text);
-    log_debug("%s", status.message);
+    /* What crosses a limit of ours is for the operator, the rest for the caller. */
+    log_write(code == GRPC_RESOURCE_EXHAUSTED ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, NULL, "%s",
+              status.message);
     call_send_status(call, &status);
     call_cancel(call);
 }

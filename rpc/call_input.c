@@ -48,8 +48,9 @@ static const char *read_error(int r)
     switch (r) {
     case -EMSGSIZE:
         return "the request is larger than 4 MiB";
-    case -EOPNOTSUPP:
-        return "the request is compressed, only identity is supported";
+    case -EPROTO:
+        /* a request of another encoding has not come so far: gRPC's compression.md, test cases */
+        return "the compressed flag is set, and grpc-encoding is none or identity";
     default:
         return "the request's length prefix has an unknown flag";
     }
@@ -57,14 +58,7 @@ static const char *read_error(int r)
 
 static enum grpc_code read_code(int r)
 {
-    switch (r) {
-    case -EMSGSIZE:
-        return GRPC_RESOURCE_EXHAUSTED;
-    case -EOPNOTSUPP:
-        return GRPC_UNIMPLEMENTED;
-    default:
-        return GRPC_INTERNAL;
-    }
+    return r == -EMSGSIZE ? GRPC_RESOURCE_EXHAUSTED : GRPC_INTERNAL;
 }
 
 /* One message of a client's stream. */

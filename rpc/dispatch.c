@@ -112,6 +112,8 @@ static bool refuse_headers(struct h2_stream *stream, const struct h2_headers *he
     else if (type.s == NULL || !grpc_wire_is_content_type(type.s, type.n))
         refuse_http(stream, "415", GRPC_INTERNAL,
                     "the content-type of a gRPC request is application/grpc");
+    /* gRPC asks for it to find out proxies that lose trailers; by them a status would be lost, too,
+     * and an HTTP status is not. */
     else if (!h2_text_is(h2_headers_get(headers, "te"), "trailers"))
         refuse_http(stream, "400", GRPC_INTERNAL, "a gRPC request has 'te: trailers'");
     else if (encoding.s != NULL && !h2_text_is(encoding, "identity"))

@@ -19,7 +19,7 @@ static int read_prefix(struct grpc_reader *reader, const uint8_t *bytes, size_t 
     if (reader->n_prefix > 0 && reader->prefix[0] > 1)
         return -EBADMSG;
     if (reader->n_prefix > 0 && reader->prefix[0] == 1)
-        return -EOPNOTSUPP;
+        return -EPROTO;
     if (reader->n_prefix < GRPC_WIRE_PREFIX_SIZE)
         return 0;
     reader->length = (uint32_t)reader->prefix[1] << 24 | (uint32_t)reader->prefix[2] << 16 |

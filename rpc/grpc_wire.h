@@ -24,7 +24,7 @@ struct grpc_reader {
 
 /* Takes bytes up to the end of one message; *ret_used tells how many. 1: the message is whole, use
  * `bytes` and `length`, then grpc_reader_next(). 0: more is needed.
- * -EMSGSIZE: larger than GRPC_WIRE_MESSAGE_MAX; -EOPNOTSUPP: compressed; -EBADMSG: no such flag. */
+ * -EMSGSIZE: larger than GRPC_WIRE_MESSAGE_MAX; -EPROTO: compressed; -EBADMSG: no such flag. */
 int grpc_reader_feed(struct grpc_reader *reader, const uint8_t *bytes, size_t n, size_t *ret_used);
 /* The most it will have allocated after it was fed `n` bytes. */
 size_t grpc_reader_room(const struct grpc_reader *reader, size_t n);

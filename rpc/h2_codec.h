@@ -76,8 +76,8 @@ enum h2_setting {
  * the moment of its handling. grpc-go sends some 120 bytes at first and 16 after. */
 #define H2_HEADER_BLOCK_MAX 16384
 /* The list that comes out of it, counted as the protocol does: names, values, and 32 bytes a
- * header, so this bounds their number too. A block can name an entry of the table of 4 KiB by one byte:
- * whoever copies headers would copy 64 MiB. */
+ * header, so this bounds their number too. A block can name an entry of the table of 4 KiB by one
+ * byte: whoever copies headers would copy 64 MiB. */
 #define H2_HEADER_LIST_MAX 16384
 /* Announced as SETTINGS_HEADER_TABLE_SIZE's default, so it need not be sent. */
 #define H2_HEADER_TABLE_MAX 4096

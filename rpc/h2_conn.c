@@ -313,6 +313,23 @@ void h2_conn_shutdown(struct h2_conn *conn)
     set_state(conn, conn->state == H2_CONN_OPEN ? H2_CONN_CLOSING : H2_CONN_FAILED);
 }
 
+void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text)
+{
+    if (conn->state == H2_CONN_FAILED)
+        return;
+    h2_conn_set_failure(conn, error, text);
+    conn->busy++; /* its owner is to flush and close it anyway */
+    fail(conn);
+    conn->busy--;
+    if (conn->busy == 0)
+        reap(conn);
+}
+
+bool h2_conn_is_open(const struct h2_conn *conn)
+{
+    return conn->state == H2_CONN_OPEN || conn->state == H2_CONN_CLOSING;
+}
+
 bool h2_conn_is_done(const struct h2_conn *conn)
 {
     return conn->state == H2_CONN_FAILED ||

@@ -89,6 +89,10 @@ void h2_conn_flush(struct h2_conn *conn);
 
 /* Says GOAWAY: no new streams; those that are there may end. */
 void h2_conn_shutdown(struct h2_conn *conn);
+/* Gives the connection up, with GOAWAY, for a reason that its owner knows; `text` is static. */
+void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text);
+/* The peer has begun as it must, by preface and SETTINGS. */
+bool h2_conn_is_open(const struct h2_conn *conn);
 /* Nothing will follow but what is in the output. */
 bool h2_conn_is_done(const struct h2_conn *conn);
 /* What ended it, for the log: NULL, or static text with *ret_error. */

@@ -8,9 +8,15 @@
 
 #include "rpc/dispatch.h"
 
-/* The agent has one; each reattach and each tool makes one more. Further ones wait in the socket's
- * backlog until one has closed. */
+/* The agent has one; each reattach and each tool makes one more. For a further one that connection
+ * is closed, with GOAWAY, which has been without a stream for longest; an agent's never is, and a
+ * gRPC client connects anew without its user's notice. When all have streams, further ones wait in
+ * the socket's backlog. */
 #define SERVER_CONNS_MAX 64
+/* By then a peer must have sent its preface and SETTINGS, which gRPC's clients do at once. */
+#define SERVER_START_USEC (10 * 1000 * UINT64_C(1000))
+/* Errors of streams that are logged for one connection: a peer could make thousands a second. */
+#define SERVER_STREAM_ERRORS_TOLD 32
 /* What one read takes, so that a large request does not keep the loop from other connections. */
 #define SERVER_READ_BYTES_MAX (64 * 1024)
 /* After accept(2) failed for want of descriptors or memory: nothing tells when there are some. */
@@ -24,6 +30,8 @@ struct server;
 int server_new(sd_event *event, struct dispatch *dispatch, int listen_fd, struct server **ret);
 /* Calls that are under way become inert. */
 struct server *server_free(struct server *server);
+/* For connections to come, instead of SERVER_START_USEC. */
+void server_set_start_usec(struct server *server, uint64_t usec);
 
 /* Called from the loop each time the last connection has gone. */
 void server_on_idle(struct server *server, void (*on_idle)(void *data), void *data);

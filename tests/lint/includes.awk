@@ -33,7 +33,7 @@ function say(text) { printf "%s:%d: %s\n", FILENAME, FNR, text }
         say(from "/ stands below " to "/, and may not include " header)
     if (header ~ /^h2o/ && FILENAME != "rpc/h2_codec.c")
         say("only rpc/h2_codec.c includes libh2o")
-    if (from == "rpc" && name ~ /^(h2_|grpc_|server$|call|dispatch$)/ && (to == "tasks" || to == "logs"))
+    if (from == "rpc" && name ~ /^(h2_|grpc_|server|call|dispatch)/ && (to == "tasks" || to == "logs"))
         say("transport knows no task, and may not include " header)
     if (header ~ /pb-c\.h$/ && !(from == "rpc" && name ~ /^(service_|convert|grpc_status$)/))
         say("generated messages are seen by rpc/service_*, rpc/convert* and rpc/grpc_status only")

@@ -263,8 +263,8 @@ static const struct {
       "/test.Stream/Takes: the request ends within a message", 1 },
     { BYTES("\0\0\0\0\2\x08\1\0\0\0\0\1\x08\0\0\0\0\2\x08\1"), GRPC_INVALID_ARGUMENT,
       "/test.Stream/Takes: the request is not a message of its type", 1 },
-    { BYTES("\0\0\0\0\2\x08\1\1\0\0\0\0"), GRPC_UNIMPLEMENTED,
-      "/test.Stream/Takes: the request is compressed, only identity is supported", 1 },
+    { BYTES("\0\0\0\0\2\x08\1\1\0\0\0\0"), GRPC_INTERNAL,
+      "/test.Stream/Takes: the compressed flag is set, and grpc-encoding is none or identity", 1 },
     { BYTES("\0\0\100\0\1"), GRPC_RESOURCE_EXHAUSTED,
       "/test.Stream/Takes: the request is larger than 4 MiB", 0 },
 };

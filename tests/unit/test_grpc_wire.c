@@ -93,8 +93,8 @@ static const struct {
     size_t n;
     int error;
 } prefixes[] = {
-    { BYTES("\1"), -EOPNOTSUPP },            /* told by the first byte */
-    { BYTES("\1\0\0\0\1x"), -EOPNOTSUPP },
+    { BYTES("\1"), -EPROTO },                /* told by the first byte */
+    { BYTES("\1\0\0\0\1x"), -EPROTO },
     { BYTES("\2"), -EBADMSG },
     { BYTES("\377\377\377\377\377"), -EBADMSG },
     { BYTES("\200\0\0\0\0"), -EBADMSG },

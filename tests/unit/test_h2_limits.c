@@ -1,6 +1,7 @@
 /* What a peer may cost: every limit of h2_conn.h, and the answer to the one who exceeds it. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -232,7 +233,7 @@ static void test_header_blocks_are_limited_in_frames_and_bytes(void **state)
         { 1, 1, "" },
         { H2_CONTINUATIONS_MAX, 0, "" },
         { H2_CONTINUATIONS_MAX + 1, 0, "GOAWAY 0 ENHANCE_YOUR_CALM\n" },
-        { 1, H2_HEADER_BLOCK_MAX - 3, "" },
+        { 1, H2_HEADER_BLOCK_MAX - 3, "RST_STREAM 1 ENHANCE_YOUR_CALM\n" }, /* the list's */
         { 1, H2_HEADER_BLOCK_MAX - 2, "GOAWAY 0 ENHANCE_YOUR_CALM\n" },
         { 1, H2_HEADER_BLOCK_MAX, "GOAWAY 0 ENHANCE_YOUR_CALM\n" },
     };
@@ -244,6 +245,34 @@ static void test_header_blocks_are_limited_in_frames_and_bytes(void **state)
         h2_fixture_init_open(&f);
         put_continued(&f, rows[i].n, rows[i].n_bytes);
         assert_said(&f, rows[i].said);
+        h2_fixture_done(&f);
+    }
+}
+
+/* By what they are, not by how few bytes say it; in trailers, too. */
+static void test_lists_of_headers_are_limited(void **state)
+{
+    const size_t n_max = H2_HEADER_LIST_MAX / (strlen("accept-encodinggzip, deflate") + 32);
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct h2_fixture f;
+        size_t n = n_max + i % 2;
+        CLEANUP_FREE uint8_t *block = alloc_zero(1, n + 3);
+        bool are_trailers = i >= 2;
+
+        h2_fixture_init_open(&f);
+        if (are_trailers)
+            h2_fixture_put_request(&f, 1, 0);
+        memcpy(block, REQUEST, 3);
+        memset(block + 3, 0x90, n);
+        h2_fixture_put_frame(&f, H2_HEADERS,
+                             H2_FLAG_END_HEADERS | (are_trailers ? H2_FLAG_END_STREAM : 0), 1,
+                             block + (are_trailers ? 3 : 0), n + (are_trailers ? 0 : 3));
+        assert_said(&f, i % 2 == 0 ? "" : "RST_STREAM 1 ENHANCE_YOUR_CALM\n");
+        h2_fixture_put_request(&f, 3, 0);
+        h2_fixture_run(&f);
+        h2_fixture_end(&f, 3); /* in step */
         h2_fixture_done(&f);
     }
 }
@@ -329,6 +358,7 @@ int main(void)
         FD_LEAK_TEST(test_streams_are_limited_and_the_table_stays_in_step),
         FD_LEAK_TEST(test_late_data_of_streams_long_reset_is_an_error_of_the_stream_only),
         FD_LEAK_TEST(test_header_blocks_are_limited_in_frames_and_bytes),
+        FD_LEAK_TEST(test_lists_of_headers_are_limited),
         FD_LEAK_TEST(test_continuations_without_end_are_refused_early),
         FD_LEAK_TEST(test_a_peer_that_does_not_read_is_not_heard),
         FD_LEAK_TEST(test_answers_for_a_peer_that_does_not_read_stay_queued),

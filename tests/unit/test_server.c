@@ -40,6 +40,17 @@ static void init(struct rpc_fixture *f)
     server_on_idle(f->server, on_idle, &n_idle);
 }
 
+static int connect_raw(const struct rpc_fixture *f)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->path);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
 /* --- several connections --------------------------------------------------------------------- */
 
 static void test_connections_are_served_side_by_side(void **state)
@@ -69,6 +80,27 @@ static void test_connections_are_served_side_by_side(void **state)
     rpc_fixture_done(&f);
 }
 
+/* A server that is full, of connections that have a call each. */
+static void fill(struct rpc_fixture *f, struct grpc_peer *peers[static SERVER_CONNS_MAX])
+{
+    peers[0] = f->peer;
+    for (size_t i = 0; i < SERVER_CONNS_MAX; i++) {
+        if (i > 0)
+            peers[i] = grpc_peer_new(f->event, f->path);
+        (void)rpc_call(peers[i], RPC_KEEP, (uint32_t)i);
+        while (seen.n_kept <= i)
+            assert_true(sd_event_run(f->event, EVENT_DEADLINE_USEC) > 0);
+    }
+    assert_int_equal(server_n_conns(f->server), SERVER_CONNS_MAX);
+}
+
+static void empty(struct rpc_fixture *f, struct grpc_peer *peers[static SERVER_CONNS_MAX])
+{
+    for (size_t i = 1; i < SERVER_CONNS_MAX; i++)
+        assert_null(grpc_peer_free(peers[i]));
+    rpc_fixture_done(f);
+}
+
 /* Further ones wait in the backlog until one has closed. */
 static void test_connections_are_limited(void **state)
 {
@@ -77,19 +109,77 @@ static void test_connections_are_limited(void **state)
 
     (void)state;
     init(&f);
-    for (size_t i = 0; i < SERVER_CONNS_MAX; i++)
-        peers[i] = grpc_peer_new(f.event, f.path);
-    rpc_fixture_wait_conns(&f, SERVER_CONNS_MAX);
-    struct grpc_call *last = rpc_call(peers[SERVER_CONNS_MAX - 1], RPC_ECHO, 7);
+    fill(&f, peers);
+    struct grpc_peer *late = grpc_peer_new(f.event, f.path);
+    struct grpc_call *last = rpc_call(late, RPC_ECHO, 7);
     rpc_expect_served(f.peer);
-    rpc_expect_served(peers[0]);
+    rpc_expect_served(peers[1]);
     event_run_pending(f.event);
     assert_false(grpc_call_is_over(last));
     assert_int_equal(event_count_during(f.event, IDLE_USEC), 0);
-    assert_null(grpc_peer_free(peers[0]));
+    assert_null(grpc_peer_free(peers[1]));
     rpc_expect_id(last, 7);
-    for (size_t i = 1; i < SERVER_CONNS_MAX; i++)
+    peers[1] = late;
+    empty(&f, peers);
+}
+
+/* ... or has nothing to do. */
+static void test_an_idle_connection_makes_room_for_another(void **state)
+{
+    struct rpc_fixture f;
+    struct grpc_peer *peers[SERVER_CONNS_MAX];
+
+    (void)state;
+    init(&f);
+    fill(&f, peers);
+    struct grpc_peer *late = grpc_peer_new(f.event, f.path);
+    struct grpc_call *last = rpc_call(late, RPC_ECHO, 7);
+    event_run_pending(f.event);
+    assert_false(grpc_call_is_over(last));
+    for (size_t i = 7; i < 9; i++)
+        rpc_reply(rpc_kept_take(&seen, i), 0, NULL);
+    rpc_expect_id(last, 7);
+    assert_true(grpc_peer_wait_closed(peers[7]) != grpc_peer_wait_closed(peers[8]));
+    assert_int_equal(server_n_conns(f.server), SERVER_CONNS_MAX);
+    /* and of those that are idle the one that is so for longest */
+    size_t next = grpc_peer_is_closed(peers[7]) ? 8 : 7;
+    assert_int_equal(grpc_peer_goaway(peers[15 - next]), 0);
+    rpc_expect_served(late);
+    struct grpc_peer *later = grpc_peer_new(f.event, f.path);
+    rpc_expect_served(later);
+    assert_true(grpc_peer_wait_closed(peers[next]));
+    rpc_expect_served(late);
+    for (size_t i = 7; i < 9; i++)
         assert_null(grpc_peer_free(peers[i]));
+    peers[7] = late;
+    peers[8] = later;
+    empty(&f, peers);
+}
+
+/* Nothing else is said to it: it has shown that it does not read, or is no HTTP/2. */
+static void test_a_connection_that_does_not_begin_is_closed(void **state)
+{
+    static const char begin[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\6\4\0\0\0";
+    struct rpc_fixture f;
+
+    (void)state;
+    init(&f);
+    rpc_expect_served(f.peer);
+    for (size_t n = 0; n < sizeof(begin); n += 5) {
+        CLEANUP_CLOSE int fd = connect_raw(&f);
+        uint8_t answer[256] = {};
+
+        server_set_start_usec(f.server, 20000);
+        assert_int_equal(write(fd, begin, n), n);
+        rpc_fixture_wait_conns(&f, 2);
+        rpc_fixture_wait_conns(&f, 1);
+        ssize_t n_answer = read(fd, answer, sizeof(answer));
+        /* GOAWAY, last stream 0, SETTINGS_TIMEOUT */
+        static const uint8_t error[] = { 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4 };
+        assert_non_null(memmem(answer, (size_t)n_answer, error, sizeof(error)));
+        assert_int_equal(read(fd, answer, sizeof(answer)), 0);
+    }
+    rpc_expect_served(f.peer);
     rpc_fixture_done(&f);
 }
 
@@ -124,17 +214,6 @@ static void test_an_answer_from_elsewhere_is_sent_unasked(void **state)
 }
 
 /* --- peers that are none --------------------------------------------------------------------- */
-
-static int connect_raw(const struct rpc_fixture *f)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_true(fd >= 0);
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->path);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
 
 /* What reattaching does: looks whether somebody listens, and goes. Or gives up in the middle. */
 static void test_probes_are_survived(void **state)
@@ -321,6 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_connections_are_served_side_by_side),
         FD_LEAK_TEST(test_connections_are_limited),
+        FD_LEAK_TEST(test_an_idle_connection_makes_room_for_another),
+        FD_LEAK_TEST(test_a_connection_that_does_not_begin_is_closed),
         FD_LEAK_TEST(test_calls_that_wait_cost_no_wake_ups),
         FD_LEAK_TEST(test_an_answer_from_elsewhere_is_sent_unasked),
         FD_LEAK_TEST(test_probes_are_survived),
