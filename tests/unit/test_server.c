@@ -172,6 +172,7 @@ static void test_a_connection_that_does_not_begin_is_closed(void **state)
         server_set_start_usec(f.server, 20000);
         assert_int_equal(write(fd, begin, n), n);
         rpc_fixture_wait_conns(&f, 2);
+        rpc_expect_served(f.peer);
         rpc_fixture_wait_conns(&f, 1);
         ssize_t n_answer = read(fd, answer, sizeof(answer));
         /* GOAWAY, last stream 0, SETTINGS_TIMEOUT */
