@@ -6,9 +6,16 @@
 #include "health.pb-c.h"
 
 /* "" is the server as a whole. */
+static const char *const services[] = { "", "plugin" };
+
+#define N_SERVICES (sizeof(services) / sizeof(services[0]))
+
 static bool is_ours(const char *service)
 {
-    return service[0] == '\0' || strcmp(service, "plugin") == 0;
+    for (size_t i = 0; i < N_SERVICES; i++)
+        if (strcmp(service, services[i]) == 0)
+            return true;
+    return false;
 }
 
 static void health_check(struct call *call, const ProtobufCMessage *request, void *context)
@@ -24,6 +31,27 @@ static void health_check(struct call *call, const ProtobufCMessage *request, voi
     }
     Health__HealthCheckResponse answer = HEALTH__HEALTH_CHECK_RESPONSE__INIT;
     answer.status = HEALTH__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+    call_reply(call, &answer.base);
+}
+
+static void health_list(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    Health__HealthListResponse answer = HEALTH__HEALTH_LIST_RESPONSE__INIT;
+    Health__HealthCheckResponse serving = HEALTH__HEALTH_CHECK_RESPONSE__INIT;
+    Health__HealthListResponse__StatusesEntry entries[N_SERVICES], *list[N_SERVICES];
+
+    (void)request;
+    (void)context;
+    serving.status = HEALTH__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+    for (size_t i = 0; i < N_SERVICES; i++) {
+        entries[i] = (Health__HealthListResponse__StatusesEntry)
+                HEALTH__HEALTH_LIST_RESPONSE__STATUSES_ENTRY__INIT;
+        entries[i].key = services[i];
+        entries[i].value = &serving;
+        list[i] = &entries[i];
+    }
+    answer.n_statuses = N_SERVICES;
+    answer.statuses = list;
     call_reply(call, &answer.base);
 }
 
@@ -53,6 +81,13 @@ const struct rpc_method health_methods[] = {
         .request = &health__health_check_request__descriptor,
         .response = &health__health_check_response__descriptor,
         .handle = health_check,
+    },
+    {
+        .path = "/grpc.health.v1.Health/List",
+        .kind = RPC_UNARY,
+        .request = &health__health_list_request__descriptor,
+        .response = &health__health_list_response__descriptor,
+        .handle = health_list,
     },
     {
         .path = "/grpc.health.v1.Health/Watch",

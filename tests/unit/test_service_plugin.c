@@ -148,6 +148,27 @@ static void test_health_is_serving_or_the_service_is_unknown(void **state)
     rpc_fixture_done(&f);
 }
 
+static void test_health_of_all_services_is_listed(void **state)
+{
+    const Health__HealthListRequest request = HEALTH__HEALTH_LIST_REQUEST__INIT;
+    struct rpc_fixture f;
+
+    (void)state;
+    init(&f);
+    struct grpc_call *call = rpc_fixture_call(&f, "/grpc.health.v1.Health/List", &request.base);
+    grpc_call_expect(call, GRPC_OK, NULL);
+    Health__HealthListResponse *answer = (Health__HealthListResponse *)grpc_call_message(
+        call, 0, &health__health_list_response__descriptor);
+    assert_int_equal(answer->n_statuses, 2);
+    assert_string_equal(answer->statuses[0]->key, "");
+    assert_string_equal(answer->statuses[1]->key, "plugin");
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(answer->statuses[i]->value->status,
+                         HEALTH__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+    health__health_list_response__free_unpacked(answer, NULL);
+    rpc_fixture_done(&f);
+}
+
 static void test_watched_health_is_told_once_and_the_stream_held(void **state)
 {
     static const struct {
@@ -181,6 +202,7 @@ int main(void)
         FD_LEAK_TEST(test_shutdown_does_not_wait_for_the_host_s_streams),
         FD_LEAK_TEST(test_streams_of_the_host_are_held_and_silent),
         FD_LEAK_TEST(test_health_is_serving_or_the_service_is_unknown),
+        FD_LEAK_TEST(test_health_of_all_services_is_listed),
         FD_LEAK_TEST(test_watched_health_is_told_once_and_the_stream_held),
     };
 
