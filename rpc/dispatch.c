@@ -79,6 +79,44 @@ static void refuse_http(struct h2_stream *stream, const char *http_status, enum 
     h2_stream_send_trailers(stream, block, grpc_block_refusal(block, http_status, &status));
 }
 
+/* Stands in the place of the call, for a request that is no gRPC but plain HTTP. It is answered as
+ * such: when it is whole, as what is malformed about it may show only then (RFC 9113 section
+ * 8.1.1), and with a text, which tools show. */
+struct http_refusal {
+    const char *http_status, *text;
+};
+
+static struct http_refusal bad_method = { "405", "the method of a gRPC request is POST" };
+static struct http_refusal bad_type = {
+    "415", "the content-type of a gRPC request is application/grpc"
+};
+
+static const struct http_refusal *find_refusal(const struct h2_stream *stream)
+{
+    const void *data = h2_stream_data(stream);
+
+    return data == &bad_method || data == &bad_type ? data : NULL;
+}
+
+/* NULL: refused, to be refused, or ended. */
+static struct call *find_call(const struct h2_stream *stream)
+{
+    return find_refusal(stream) == NULL ? h2_stream_data(stream) : NULL;
+}
+
+static void refuse_with_text(struct h2_stream *stream, const struct http_refusal *refusal)
+{
+    CLEANUP_GRPC_STATUS struct grpc_status status = {};
+    uint8_t block[GRPC_BLOCK_MAX];
+
+    grpc_status_set(&status, GRPC_INTERNAL, "%s", refusal->text);
+    h2_stream_send_headers(stream, block, grpc_block_text(block, refusal->http_status));
+    /* Where there is no room for it, the trailers say it. */
+    (void)h2_stream_send_data(stream, (const uint8_t *)refusal->text, strlen(refusal->text));
+    h2_stream_send_trailers(stream, block,
+                            grpc_block_trailers(block, &status, &(struct grpc_metadata){}));
+}
+
 /* In the words of grpc-go, which people know. */
 static void refuse_path(const struct dispatch *dispatch, struct h2_stream *stream,
                         struct h2_text path)
@@ -101,17 +139,26 @@ static void refuse_path(const struct dispatch *dispatch, struct h2_stream *strea
     call_refuse(stream, GRPC_UNIMPLEMENTED, text);
 }
 
-/* True: refused. */
+/* Whatever begins so comes from a client that speaks gRPC, if with messages of another kind. */
+static bool is_of_grpc(struct h2_text type)
+{
+    static const char prefix[] = "application/grpc";
+
+    return type.s != NULL && strncmp(type.s, prefix, sizeof(prefix) - 1) == 0;
+}
+
+/* True: refused, or to be refused. */
 static bool refuse_headers(struct h2_stream *stream, const struct h2_headers *headers)
 {
     struct h2_text type = h2_headers_get(headers, "content-type");
     struct h2_text encoding = h2_headers_get(headers, "grpc-encoding");
 
     if (!h2_text_is(headers->method, "POST"))
-        refuse_http(stream, "405", GRPC_INTERNAL, "the method of a gRPC request is POST");
-    else if (type.s == NULL || !grpc_wire_is_content_type(type.s, type.n))
-        refuse_http(stream, "415", GRPC_INTERNAL,
-                    "the content-type of a gRPC request is application/grpc");
+        h2_stream_set_data(stream, &bad_method);
+    else if (!is_of_grpc(type))
+        h2_stream_set_data(stream, &bad_type);
+    else if (!grpc_wire_is_content_type(type.s, type.n))
+        refuse_http(stream, "415", GRPC_INTERNAL, bad_type.text);
     /* gRPC asks for it to find out proxies that lose trailers; by them a status would be lost, too,
      * and an HTTP status is not. */
     else if (!h2_text_is(h2_headers_get(headers, "te"), "trailers"))
@@ -155,12 +202,11 @@ void dispatch_request(struct dispatch_conn *conn, struct h2_stream *stream,
     call_open(call, &metadata);
 }
 
-/* A stream without a call has been refused, or its call has ended; what the peer still sends is
- * given its room back and dropped. */
+/* What the peer still sends on a stream without a call is given its room back and dropped. */
 
 void dispatch_data(struct h2_stream *stream, const uint8_t *bytes, size_t n)
 {
-    struct call *call = h2_stream_data(stream);
+    struct call *call = find_call(stream);
 
     if (call != NULL)
         call_receive(call, bytes, n);
@@ -170,15 +216,18 @@ void dispatch_data(struct h2_stream *stream, const uint8_t *bytes, size_t n)
 
 void dispatch_end(struct h2_stream *stream)
 {
-    struct call *call = h2_stream_data(stream);
+    const struct http_refusal *refusal = find_refusal(stream);
+    struct call *call = find_call(stream);
 
     if (call != NULL)
         call_half_close(call);
+    else if (refusal != NULL)
+        refuse_with_text(stream, refusal);
 }
 
 void dispatch_reset(struct h2_stream *stream)
 {
-    struct call *call = h2_stream_data(stream);
+    struct call *call = find_call(stream);
 
     if (call != NULL)
         call_gone(call);
@@ -186,7 +235,7 @@ void dispatch_reset(struct h2_stream *stream)
 
 void dispatch_drain(struct h2_stream *stream)
 {
-    struct call *call = h2_stream_data(stream);
+    struct call *call = find_call(stream);
 
     if (call != NULL)
         call_drained(call);

@@ -61,8 +61,13 @@ size_t grpc_block_only(uint8_t *to, const struct grpc_status *status,
 
 size_t grpc_block_refusal(uint8_t *to, const char *http_status, const struct grpc_status *status)
 {
-    uint8_t *end = put_headers(to, http_status);
+    return (size_t)(put_status(put_headers(to, http_status), status) - to);
+}
+
+size_t grpc_block_text(uint8_t *to, const char *http_status)
+{
+    uint8_t *end = put(to, ":status", http_status);
     if (strcmp(http_status, "405") == 0)
         end = put(end, "allow", "POST");
-    return (size_t)(put_status(end, status) - to);
+    return (size_t)(put(end, "content-type", "text/plain; charset=utf-8") - to);
 }

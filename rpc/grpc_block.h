@@ -24,5 +24,7 @@ size_t grpc_block_trailers(uint8_t *to, const struct grpc_status *status,
 /* Both in one, for an answer without messages ("Trailers-Only"). */
 size_t grpc_block_only(uint8_t *to, const struct grpc_status *status,
                        const struct grpc_metadata *trailing);
-/* A refusal that also a client which does not speak gRPC understands: 405, 415, 400. */
+/* A refusal that also a client which does not speak gRPC understands: 415, 400. */
 size_t grpc_block_refusal(uint8_t *to, const char *http_status, const struct grpc_status *status);
+/* What comes before a text, for one who does not speak gRPC at all: 405, 415. */
+size_t grpc_block_text(uint8_t *to, const char *http_status);

@@ -313,7 +313,7 @@ static void test_a_refusal_does_not_wait_for_the_body(void **state)
 {
     static const struct grpc_request requests[] = {
         { .path = "/x/y", .open = true },
-        { .path = "/test.B/One", .method = "PUT", .open = true },
+        { .path = "/test.B/One", .content_type = "application/grpc+json", .open = true },
         { .path = "/test.B/One", .encoding = "gzip", .open = true },
     };
     struct rpc_fixture f;
@@ -327,6 +327,44 @@ static void test_a_refusal_does_not_wait_for_the_body(void **state)
         assert_string_not_equal(grpc_call_header(call, "grpc-status"), "");
         assert_int_equal(grpc_call_error(call), 0);
     }
+    rpc_fixture_done(&f);
+}
+
+/* What is wrong with plain HTTP may show at its end only, and its user is to read something. */
+static void test_plain_http_is_refused_with_a_text_when_it_is_whole(void **state)
+{
+    static const struct {
+        struct grpc_request request;
+        const char *http_status, *text;
+    } rows[] = {
+        { { .path = "/test.B/One", .method = "PUT", .open = true }, "405",
+          "the method of a gRPC request is POST" },
+        { { .path = "/test.B/One", .content_type = "text/plain", .open = true }, "415",
+          "the content-type of a gRPC request is application/grpc" },
+    };
+    struct rpc_fixture f;
+
+    (void)state;
+    init(&f);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct grpc_call *call = grpc_peer_call(f.peer, &rows[i].request);
+        grpc_call_send(call, "x", 1, false);
+        rpc_fixture_settle(&f);
+        assert_string_equal(grpc_call_header(call, ":status"), "");
+        grpc_call_send(call, "y", 1, true);
+        grpc_call_expect(call, GRPC_INTERNAL, rows[i].text);
+        assert_string_equal(grpc_call_header(call, ":status"), rows[i].http_status);
+        assert_string_equal(grpc_call_header(call, "content-type"), "text/plain; charset=utf-8");
+        assert_int_equal(grpc_call_n_bytes(call), strlen(rows[i].text));
+
+        /* One that is given up, and one that goes with the connection. */
+        call = grpc_peer_call(f.peer, &rows[i].request);
+        rpc_fixture_settle(&f);
+        grpc_call_cancel(call);
+        (void)grpc_peer_call(f.peer, &rows[i].request);
+        rpc_fixture_settle(&f);
+    }
+    assert_int_equal(n_handled, 0);
     rpc_fixture_done(&f);
 }
 
@@ -359,6 +397,7 @@ int main(void)
         FD_LEAK_TEST(test_bodies_must_hold_one_message),
         FD_LEAK_TEST(test_bodies_in_pieces_are_understood_alike),
         FD_LEAK_TEST(test_a_refusal_does_not_wait_for_the_body),
+        FD_LEAK_TEST(test_plain_http_is_refused_with_a_text_when_it_is_whole),
         FD_LEAK_TEST(test_the_largest_request_is_taken),
     };
 
