@@ -67,6 +67,19 @@ make_once() {
     echo "$path"
 }
 
+# go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins
+go_make() {
+    local go target=$1 command=$2
+    shift 2
+    go=$("$HOST_DIR/go")
+    (
+        cd "$SRC_DIR/tests/go"
+        export GOFLAGS="-mod=readonly -modcacherw -buildvcs=false" GOTOOLCHAIN=local CGO_ENABLED=0
+        export GOPATH="${GOPATH:-$CACHE_DIR/go}" GOCACHE="${GOCACHE:-$CACHE_DIR/go-build}"
+        "$go" "$command" -trimpath -ldflags "-s -w" -o "$target" "$@"
+    )
+}
+
 # The cgroup v2 mount; a hybrid machine has it somewhere below /sys/fs/cgroup.
 cgroup2_dir() {
     local dir
