@@ -66,6 +66,11 @@ GEN_OBJECTS  := $(GEN_C:$(GEN)/%.c=$(O)/gen/%.o)
 SUPPORT      := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
 UNIT_TESTS   := $(patsubst %.c,$(O)/%,$(filter-out $(SKIPPED),$(sort $(wildcard tests/unit/test_*.c))))
 LIBRARY      := $(O)/libplugin.a
+# What other people's test suites run against: gRPC's TestService on our rpc/.
+SERVER       := $(O)/tests/conformance/server
+SERVER_OBJS  := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
+SERVER_GEN   := $(patsubst tests/conformance/proto/%.proto,$(GEN)/%.pb-c,\
+                  $(sort $(wildcard tests/conformance/proto/*.proto)))
 
 .PHONY: all
 all: $(PLUGIN)
@@ -85,6 +90,10 @@ STRIPPED  := $(PROTOS:%=$(GEN)/%)
 $(GEN)/proto/%.proto: proto/%.proto
 	@mkdir -p $(@D)
 	$(Q)sed '/^service Driver /,/^}/d' $< > $@
+
+$(GEN)/proto/%.proto: tests/conformance/proto/%.proto
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: $(GEN)/proto/%.proto | $(STRIPPED)
 	$(call say,PROTOC,$*.proto)
@@ -119,6 +128,12 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
+$(SERVER_OBJS): | $(SERVER_GEN:=.h)
+$(SERVER): $(SERVER_OBJS) $(SERVER_GEN:$(GEN)/%=$(O)/gen/%.o) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(SERVER_OBJS:.o=.d)
 -include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
 
 # --- targets ---------------------------------------------------------------------------------
@@ -126,21 +141,34 @@ $(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(SUPPORT) $(LIBRARY)
 .PHONY: unit
 unit: $(UNIT_TESTS)
 
+# What the suites of other people need.
+DESCRIPTORS := $(OUT)/descriptors.pb
+$(DESCRIPTORS): $(PROTOS)
+	$(call say,PROTOC,$@)
+	@mkdir -p $(@D)
+	$(Q)protoc -Iproto -I/usr/include --include_imports --descriptor_set_out=$@ $(PROTOS)
+
+.PHONY: conformance
+conformance: $(SERVER) $(DESCRIPTORS)
+
 .PHONY: deps
 deps:
 	@tests/deps
 
 # What tests and demo need is installed first; only then is anything known of compilers and libraries.
-.PHONY: demo test check check-e2e
+.PHONY: demo test check check-conformance check-e2e
 demo: deps
 	@+$(MAKE) all
 	@tests/demo
 
 test: deps
-	@+tests/test check check-e2e
+	@+tests/test check check-conformance check-e2e
 
 check: deps
-	@+tests/test check
+	@+tests/test check check-conformance
+
+check-conformance: deps
+	@+tests/test check-conformance
 
 check-e2e: deps
 	@+tests/test check-e2e
@@ -191,8 +219,12 @@ help:
 	@echo 'make demo        the example jobs under a real Nomad in a throwaway systemd host'
 	@echo 'make test        everything: check and check-e2e'
 	@echo 'make check       unit tests under address and undefined-behaviour sanitizers; builds with'
-	@echo '                 gcc and clang; lint'
-	@echo 'make check-e2e   end to end in the test host, with a real Nomad; needs root.'
+	@echo '                 gcc and clang; lint; check-conformance'
+	@echo 'make check-conformance'
+	@echo "                 other people's suites: gRPC's interop client and h2spec against rpc/ under"
+	@echo "                 sanitizers; our messages compared with Nomad's, go-plugin's and gRPC's"
+	@echo 'make check-e2e   end to end in the test host, with a real Nomad, and each call of the'
+	@echo "                 driver by Nomad's own client; needs root."
 	@echo '                 E2E=tests/e2e/x.bats or FILTER=regex: some only; HOST=name: another host'
 	@echo 'make lint        include direction, sizes, unused exports, scripts, static analysis;'
 	@echo '                 ONLY="form tidy": some only, see tests/lint/lint'
