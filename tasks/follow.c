@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "tasks/nspawn_settings.h"
 #include "tasks/task.h"
 
 void task_handle_unit(struct task *task)
@@ -41,14 +39,6 @@ int task_follow_notify(struct task *task, struct fail *reterr)
     return task->notify != NULL ? 0 : reterr->error;
 }
 
-void task_remove_settings(const struct task *task)
-{
-    CLEANUP_FREE char *path = alloc_printf(NSPAWN_SETTINGS_DIR "/%s.nspawn", task->machine);
-
-    if (unlink(path) < 0 && errno != ENOENT)
-        log_task_warn(task->spec.id, "cannot remove '%s': %s, ignoring", path, strerror(errno));
-}
-
 /* A task whose main process was the one has ended by then, and Nomad tells that itself. */
 #define OOM_SURVIVED_USEC (1 * UINT64_C(1000000))
 
@@ -71,7 +61,8 @@ static void on_oom_kill(uint64_t kills, void *data)
     (void)kills;
     task->oom = oom_watch_free(task->oom);
     int r = sd_event_add_time_relative(bus_event(task->host->bus), &task->oom_survived,
-                                       CLOCK_MONOTONIC, OOM_SURVIVED_USEC, 0, on_oom_survived, task);
+                                       CLOCK_MONOTONIC, OOM_SURVIVED_USEC, 0, on_oom_survived,
+                                       task);
     assert(r >= 0);
     (void)sd_event_source_set_description(task->oom_survived, "task-oom-survived");
 }

@@ -1,6 +1,6 @@
 /* Where an image lies. A name is a directory: absolute; relative to the task's directory, which it
- * may not lead out of, then to the agent's working directory; else the name of an image that machined
- * knows. */
+ * may not lead out of, then to the agent's working directory; else the name of an image that
+ * machined knows. */
 #pragma once
 
 #include "reactor/bus.h"

@@ -6,6 +6,7 @@
 
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/settings_file.h"
 #include "tasks/task.h"
 
 static void on_step_done(const struct fail *fail, void *data)
@@ -111,7 +112,7 @@ static void on_removed(const struct fail *fail, void *data)
     struct task *task = data;
 
     (void)fail; /* no step of this flow fails */
-    task_remove_settings(task);
+    settings_file_remove(task->machine);
     runtime_dir_remove(task->dir);
     log_task_debug(task->spec.id, "removed");
     leave(task);

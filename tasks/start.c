@@ -18,6 +18,7 @@
 #include "tasks/mount_points.h"
 #include "tasks/nspawn_settings.h"
 #include "tasks/probe.h"
+#include "tasks/settings_file.h"
 #include "tasks/start_failure.h"
 #include "tasks/start_unit.h"
 #include "tasks/task.h"
@@ -184,8 +185,8 @@ static int make_dirs(void *data, struct fail *fail)
     return r < 0 ? r : FLOW_WAIT;
 }
 
-/* The image itself gets them. A copy of it can be written to, and goes with all that nspawn makes in
- * it; but not one that is read-only. */
+/* The image itself gets them. A copy of it can be written to, and goes with all that nspawn makes
+ * in it; but not one that is read-only. */
 static int make_mount_points(void *data, struct fail *fail)
 {
     const struct task *task = data;
@@ -197,40 +198,16 @@ static int make_mount_points(void *data, struct fail *fail)
 
 /* --- environment ----------------------------------------------------------------------------- */
 
-static int write_file(const char *path, const char *text, struct fail *fail)
-{
-    if (unlink(path) < 0 && errno != ENOENT)
-        return fail_set(fail, -errno, "cannot replace '%s': %s", path, strerror(errno));
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail_set_recoverable(fail, -errno, "cannot write '%s': %s", path, strerror(errno));
-    for (size_t left = strlen(text); left > 0;) {
-        ssize_t n = write(fd, text, left);
-        if (n < 0)
-            return fail_set_recoverable(fail, -errno, "cannot write '%s': %s", path,
-                                        strerror(errno));
-        text += n;
-        left -= (size_t)n;
-    }
-    return 0;
-}
-
 static int write_settings(void *data, struct fail *fail)
 {
     struct task *task = data;
-    CLEANUP_FREE char *path = alloc_printf(NSPAWN_SETTINGS_DIR "/%s.nspawn", task->machine);
     CLEANUP_FREE char *text = NULL;
     struct pairs environment = {};
 
     nspawn_settings_merge(&task->config.environment, &task->spec.env, &environment);
     int r = nspawn_settings_format(&environment, &text, fail);
     pairs_done(&environment);
-    if (r < 0)
-        return r;
-    if (mkdir(NSPAWN_SETTINGS_DIR, 0755) < 0 && errno != EEXIST)
-        return fail_set_recoverable(fail, -errno, "cannot make '%s': %s", NSPAWN_SETTINGS_DIR,
-                                    strerror(errno));
-    return write_file(path, text, fail);
+    return r < 0 ? r : settings_file_write(task->machine, text, fail);
 }
 
 /* By this a task that nobody knows any more is told from a later start of the same task. */
@@ -463,7 +440,7 @@ static void answer_started(struct task *task)
 
 static void finish_start(struct task *task)
 {
-    task_remove_settings(task); /* nspawn has read it, and it holds secrets */
+    settings_file_remove(task->machine); /* nspawn has read it, and it holds secrets */
     task->invocation_id = alloc_strdup(task->unit.invocation_id);
     task->started_usec = task->unit.started_usec;
     int r = sd_event_add_time_relative(bus_event(task->host->bus), &task->settle, CLOCK_MONOTONIC,

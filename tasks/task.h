@@ -172,5 +172,3 @@ int task_follow_notify(struct task *task, struct fail *reterr);
 void task_follow_oom(struct task *task);
 /* What the unit says once the task runs: the end of the container leads to task_drain. */
 void task_handle_unit(struct task *task);
-/* The file that carries the environment; a missing one is fine. */
-void task_remove_settings(const struct task *task);
