@@ -148,7 +148,7 @@ static void test_what_the_files_declare_is_what_is_answered(void **state)
     n += check_file("proto/grpc_controller.proto");
     n += check_file("proto/grpc_stdio.proto");
     n += check_file("proto/health.proto");
-    assert_int_equal(n, 3 + 18 + 1 + 1 + 1 + 2);
+    assert_int_equal(n, 3 + 18 + 1 + 1 + 1 + 3);
     assert_int_equal(n, n_rows());
 }
 
