@@ -73,12 +73,14 @@ enum grpc_code grpc_status_code(int error)
 /* The host refuses a status whose message is not UTF-8. */
 static char *tidy_message(const char *text)
 {
-    char *message = utf8_clean(text);
+    /* It may quote a request, and be as long. What is cut of a last character is cut anyway. */
+    CLEANUP_FREE char *begin = alloc_strndup(text, GRPC_STATUS_MESSAGE_MAX + UTF8_SEQUENCE_MAX);
+    char *message = utf8_clean(begin);
     if (strlen(message) <= GRPC_STATUS_MESSAGE_MAX)
         return message;
     size_t n = 0;
     for (;;) {
-        size_t step = utf8_sequence(message + n, strlen(message + n));
+        size_t step = utf8_sequence(message + n, strnlen(message + n, UTF8_SEQUENCE_MAX));
         if (step == 0 || n + step > GRPC_STATUS_MESSAGE_MAX)
             break;
         n += step;
