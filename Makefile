@@ -173,6 +173,12 @@ check-conformance: deps
 check-e2e: deps
 	@+tests/test check-e2e
 
+# Beside another plugin: PEER=path.
+.PHONY: bench
+bench: deps
+	@+$(MAKE) BUILD=release all
+	@OUT=$(OUT) tests/bench/bench
+
 .PHONY: lint
 lint: $(OBJECTS) $(O)/reactor/main.o
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2o_compat" \
@@ -226,6 +232,8 @@ help:
 	@echo 'make check-e2e   end to end in the test host, with a real Nomad, and each call of the'
 	@echo "                 driver by Nomad's own client; needs root."
 	@echo '                 E2E=tests/e2e/x.bats or FILTER=regex: some only; HOST=name: another host'
+	@echo 'make bench       measures the plugin beside one in Go, or PEER=/path/to/another/plugin: a row a'
+	@echo '                 measure, with ratios; fails when a budget is exceeded; needs root'
 	@echo 'make lint        include direction, sizes, unused exports, scripts, static analysis;'
 	@echo '                 ONLY="form tidy": some only, see tests/lint/lint'
 	@echo 'make reference   write the option reference of README.md from the option tables;'

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	baseproto "github.com/hashicorp/nomad/plugins/base/proto"
+	"github.com/hashicorp/nomad/plugins/drivers/proto"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+const (
+	// Of the whole product, connected (design, section 8).
+	idleMax = 0.9 * 1024
+	// Nothing tells when memory has been given back; a garbage collector has this long.
+	afterBurst = 5 * time.Second
+
+	nMessages    = 1000
+	messageBytes = 1 << 20
+	burstCallers = 16
+
+	nWaiting    = 2000
+	waitingMax  = 2048
+	idleSeconds = 20
+)
+
+// greeted launches both and greets them.
+func (b *bench) greeted(ctx context.Context) ([nSides]*plugin, [nSides]*baseproto.PluginInfoResponse, error) {
+	var infos [nSides]*baseproto.PluginInfoResponse
+	plugins, err := b.pair()
+	if err != nil {
+		return plugins, infos, err
+	}
+	for side, p := range plugins {
+		infos[side], err = p.greet(ctx)
+		if err != nil {
+			endAll(plugins)
+			return plugins, infos, fmt.Errorf("%s: %w", b.paths[side], err)
+		}
+	}
+	return plugins, infos, nil
+}
+
+func (b *bench) addMemory(when string, plugins [nSides]*plugin) (dirty [nSides]float64, err error) {
+	var pss, rss [nSides]float64
+	for side, p := range plugins {
+		sizes, err := memory(p.pid())
+		if err != nil {
+			return dirty, err
+		}
+		dirty[side], pss[side], rss[side] = sizes["Private_Dirty"], sizes["Pss"], sizes["Rss"]
+	}
+	limit := (*budget)(nil)
+	if when == "idle" {
+		limit = &budget{max: idleMax}
+	}
+	b.table.add("private dirty memory, "+when, "KiB", dirty, limit)
+	b.table.add("proportional set size, "+when, "KiB", pss, nil)
+	b.table.add("resident set size, "+when, "KiB", rss, nil)
+	return dirty, nil
+}
+
+// bigCall sends a message of which the receiver knows nothing but that it has to be parsed.
+func bigCall(p *plugin, padding []byte) error {
+	request := &proto.CapabilitiesRequest{XXX_unrecognized: padding}
+	_, err := p.driver.Capabilities(context.Background(), request)
+	return err
+}
+
+func sendMany(p *plugin, padding []byte) error {
+	errs := make([]error, burstCallers)
+	var wait sync.WaitGroup
+	for caller := range burstCallers {
+		wait.Go(func() {
+			for i := caller; i < nMessages && errs[caller] == nil; i += burstCallers {
+				errs[caller] = bigCall(p, padding)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// memories: idle, connected as an agent is, and after a burst of large messages.
+func memories(b *bench) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	plugins, _, err := b.greeted(ctx)
+	if err != nil {
+		return err
+	}
+	defer endAll(plugins)
+	before, err := b.addMemory("idle", plugins)
+	if err != nil {
+		return err
+	}
+
+	progress("%d messages of 1 MiB, %d at a time", nMessages, burstCallers)
+	padding := protowire.AppendTag(nil, 1000, protowire.BytesType)
+	padding = protowire.AppendBytes(padding, make([]byte, messageBytes))
+	for _, p := range plugins {
+		if err := sendMany(p, padding); err != nil {
+			return err
+		}
+	}
+	time.Sleep(afterBurst)
+	after, err := b.addMemory("after the burst", plugins)
+	if err != nil {
+		return err
+	}
+	grown := [nSides]float64{after[ours] / before[ours], after[theirs] / before[theirs]}
+	b.table.add("private dirty memory, after the burst to idle", "times", grown, &budget{max: 1.1})
+	return nil
+}
+
+// waitCalls asks for a task's end n times, without waiting for an answer. When it returns the plugin
+// has them all: a later call of the same connection was answered.
+func waitCalls(ctx context.Context, p *plugin, id string, n int) ([]grpc.ClientStream, error) {
+	var streams []grpc.ClientStream
+	for range n {
+		stream, err := p.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true},
+			waitTaskPath)
+		if err != nil {
+			return nil, err
+		}
+		if err := stream.SendMsg(&proto.WaitTaskRequest{TaskId: id}); err != nil {
+			return nil, err
+		}
+		streams = append(streams, stream)
+	}
+	return streams, p.call(ctx)
+}
+
+// dirtyAfter gives by how many bytes a waiting call made private memory larger.
+func dirtyAfter(p *plugin, before map[string]float64) (float64, error) {
+	after, err := memory(p.pid())
+	if err != nil {
+		return math.NaN(), err
+	}
+	return (after["Private_Dirty"] - before["Private_Dirty"]) * 1024 / nWaiting, nil
+}
+
+// waiting: calls that wait for a task's end, what each costs, and whether anything happens meanwhile.
+func waiting(b *bench) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	plugins, infos, err := b.greeted(ctx)
+	if err != nil {
+		return err
+	}
+	defer endAll(plugins)
+
+	var each [nSides]float64
+	var tasks [nSides]*task
+	var streams [nSides][]grpc.ClientStream
+	progress("%d calls that wait for a task's end", nWaiting)
+	for side, p := range plugins {
+		tasks[side], err = startTask(ctx, p, infos[side].Name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.paths[side], err)
+		}
+		defer tasks[side].end()
+		before, err := memory(p.pid())
+		if err != nil {
+			return err
+		}
+		if streams[side], err = waitCalls(ctx, p, tasks[side].id, nWaiting); err != nil {
+			return err
+		}
+		if each[side], err = dirtyAfter(p, before); err != nil {
+			return err
+		}
+	}
+	b.table.add(fmt.Sprintf("private dirty memory a waiting call, of %d", nWaiting), "bytes", each,
+		&budget{max: waitingMax})
+	if err := idle(b, plugins); err != nil {
+		return err
+	}
+	for side := range plugins {
+		if err := tasks[side].stop(ctx, streams[side]); err != nil {
+			return fmt.Errorf("%s: %w", b.paths[side], err)
+		}
+	}
+	return nil
+}
+
+// idle: how often a plugin wakes up while nobody asks it anything.
+func idle(b *bench, plugins [nSides]*plugin) error {
+	var before, woken [nSides]float64
+	var err error
+	progress("%d s in which nothing happens", idleSeconds)
+	for side, p := range plugins {
+		if before[side], err = wakeUps(p.pid()); err != nil {
+			return err
+		}
+	}
+	time.Sleep(idleSeconds * time.Second)
+	for side, p := range plugins {
+		after, err := wakeUps(p.pid())
+		if err != nil {
+			return err
+		}
+		woken[side] = after - before[side]
+	}
+	b.table.add(fmt.Sprintf("wake-ups in %d s idle, streams open", idleSeconds), "", woken, &budget{max: 0})
+	return nil
+}
