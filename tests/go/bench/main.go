@@ -34,13 +34,16 @@ func progress(format string, args ...any) {
 // In a host, what needs nothing but the plugin and /proc; outside of it, what needs tools.
 var (
 	hostMeasures    = []func(*bench) error{launches, latency, memories, waiting}
-	outsideMeasures = []func(*bench) error{syscalls, throughput, streaming}
+	outsideMeasures = []func(*bench) error{syscalls, throughput}
 )
 
 func (b *bench) run(inHost bool) error {
 	measures := outsideMeasures
 	if inHost {
 		measures = hostMeasures
+	}
+	if !inHost && b.servers[ours] != "" {
+		measures = append(measures, streaming)
 	}
 	for _, measure := range measures {
 		if err := measure(b); err != nil {

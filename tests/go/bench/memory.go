@@ -27,6 +27,8 @@ const (
 	nWaiting    = 2000
 	waitingMax  = 2048
 	idleSeconds = 20
+	// A start is over when its last timer is: ours looks once more after two seconds.
+	afterStart = 5 * time.Second
 )
 
 // greeted launches both and greets them.
@@ -194,6 +196,7 @@ func idle(b *bench, plugins [nSides]*plugin) error {
 	var before, woken [nSides]float64
 	var err error
 	progress("%d s in which nothing happens", idleSeconds)
+	time.Sleep(afterStart)
 	for side, p := range plugins {
 		if before[side], err = wakeUps(p.pid()); err != nil {
 			return err
