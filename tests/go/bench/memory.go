@@ -138,13 +138,27 @@ func waitCalls(ctx context.Context, p *plugin, id string, n int) ([]grpc.ClientS
 	return streams, p.call(ctx)
 }
 
-// dirtyAfter gives by how many bytes a waiting call made private memory larger.
-func dirtyAfter(p *plugin, before map[string]float64) (float64, error) {
-	after, err := memory(p.pid())
-	if err != nil {
-		return math.NaN(), err
+// Calls of one plugin that wait for the end of the same task.
+type waiters struct {
+	task    *task
+	streams []grpc.ClientStream
+	each    float64 // bytes of private memory
+}
+
+func startWaiters(ctx context.Context, p *plugin, driver string) (w waiters, err error) {
+	if w.task, err = startTask(ctx, p, driver); err != nil {
+		return w, err
 	}
-	return (after["Private_Dirty"] - before["Private_Dirty"]) * 1024 / nWaiting, nil
+	before, err := memory(p.pid())
+	if err != nil {
+		return w, err
+	}
+	if w.streams, err = waitCalls(ctx, p, w.task.id, nWaiting); err != nil {
+		return w, err
+	}
+	after, err := memory(p.pid())
+	w.each = (after["Private_Dirty"] - before["Private_Dirty"]) * 1024 / nWaiting
+	return w, err
 }
 
 // waiting: calls that wait for a task's end, what each costs, and whether anything happens meanwhile.
@@ -157,25 +171,20 @@ func waiting(b *bench) error {
 	}
 	defer endAll(plugins)
 
+	var all [nSides]waiters
 	var each [nSides]float64
-	var tasks [nSides]*task
-	var streams [nSides][]grpc.ClientStream
 	progress("%d calls that wait for a task's end", nWaiting)
 	for side, p := range plugins {
-		tasks[side], err = startTask(ctx, p, infos[side].Name)
-		if err != nil {
+		all[side], err = startWaiters(ctx, p, infos[side].Name)
+		if all[side].task != nil {
+			defer all[side].task.end()
+		}
+		each[side] = all[side].each
+		if err != nil && side == theirs {
+			progress("the peer has no task to wait for: %v", err)
+			each[side] = math.NaN()
+		} else if err != nil {
 			return fmt.Errorf("%s: %w", b.paths[side], err)
-		}
-		defer tasks[side].end()
-		before, err := memory(p.pid())
-		if err != nil {
-			return err
-		}
-		if streams[side], err = waitCalls(ctx, p, tasks[side].id, nWaiting); err != nil {
-			return err
-		}
-		if each[side], err = dirtyAfter(p, before); err != nil {
-			return err
 		}
 	}
 	b.table.add(fmt.Sprintf("private dirty memory a waiting call, of %d", nWaiting), "bytes", each,
@@ -183,8 +192,11 @@ func waiting(b *bench) error {
 	if err := idle(b, plugins); err != nil {
 		return err
 	}
-	for side := range plugins {
-		if err := tasks[side].stop(ctx, streams[side]); err != nil {
+	for side, w := range all {
+		if w.streams == nil {
+			continue
+		}
+		if err := w.task.stop(ctx, w.streams); err != nil {
 			return fmt.Errorf("%s: %w", b.paths[side], err)
 		}
 	}

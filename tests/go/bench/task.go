@@ -19,7 +19,7 @@ type task struct {
 	allocDir string
 }
 
-// A task's config is the driver's own; a driver of another name is given the same as the first.
+// What a driver wants to know is its own; of others no task can be started.
 var taskConfigs = map[string]map[string]any{
 	"nspawn": {
 		"image":     "busybox",
@@ -29,8 +29,6 @@ var taskConfigs = map[string]map[string]any{
 	},
 	"mock_driver": {"run_for": "24h"},
 }
-
-const allocID = "00000000-0000-0000-0000-00000000000"
 
 func startTask(ctx context.Context, p *plugin, driver string) (*task, error) {
 	config, known := taskConfigs[driver]
@@ -51,11 +49,12 @@ func startTask(ctx context.Context, p *plugin, driver string) (*task, error) {
 			return nil, err
 		}
 	}
-	t.id = allocID + fmt.Sprintf("%x/bench/%08x", p.pid()%16, p.pid())
+	allocID := fmt.Sprintf("00000000-0000-0000-0000-%012x", p.pid())
+	t.id = allocID + "/bench/00000000"
 	_, err = p.driver.StartTask(ctx, &proto.StartTaskRequest{Task: &proto.TaskConfig{
 		Id:                  t.id,
 		Name:                "bench",
-		AllocId:             t.id[:36],
+		AllocId:             allocID,
 		JobName:             "bench",
 		TaskGroupName:       "bench",
 		Namespace:           "default",
