@@ -63,7 +63,7 @@ static void free_server(struct server **server)
 static int serve(sd_event *event, struct dispatch *dispatch)
 {
     CLEANUP(free_server) struct server *server = NULL;
-    uint16_t port;
+    uint16_t port = 0;
 
     int r = block_signals();
     if (r < 0)
