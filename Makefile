@@ -176,7 +176,7 @@ check-e2e: deps
 # Beside another plugin: PEER=path.
 .PHONY: bench
 bench: deps
-	@+$(MAKE) BUILD=release all $(patsubst %.c,$(OUT)/release/%,$(wildcard tests/conformance/server.c))
+	@+$(MAKE) BUILD=release all $(OUT)/release/tests/conformance/server
 	@OUT=$(OUT) tests/bench/bench
 
 .PHONY: lint

@@ -1,7 +1,7 @@
 // Command bench measures a Nomad driver plugin beside another one in the same run, and prints a table
 // with a row a measure. tests/bench/bench calls it, and says what is measured where.
 //
-//	bench -plugin PATH -peer PATH [-host] [-server PATH -peer-server PATH]
+//	bench -plugin PATH -peer PATH [-host | -server PATH -peer-server PATH]
 //
 // With -host it expects to be in a systemd host, where a task can be started. It ends with status 1
 // when a measure is over its budget, and with 2 when something could not be measured.
@@ -34,16 +34,13 @@ func progress(format string, args ...any) {
 // In a host, what needs nothing but the plugin and /proc; outside of it, what needs tools.
 var (
 	hostMeasures    = []func(*bench) error{launches, latency, memories, waiting}
-	outsideMeasures = []func(*bench) error{syscalls, throughput}
+	outsideMeasures = []func(*bench) error{syscalls, throughput, streaming}
 )
 
 func (b *bench) run(inHost bool) error {
 	measures := outsideMeasures
 	if inHost {
 		measures = hostMeasures
-	}
-	if !inHost && b.servers[ours] != "" {
-		measures = append(measures, streaming)
 	}
 	for _, measure := range measures {
 		if err := measure(b); err != nil {

@@ -1,4 +1,4 @@
-// Command interop is gRPC's own test server in Go, for `make bench` to compare streams with. Its
+// Command server is gRPC's own test server in Go, for `make bench` to compare streams with. Its
 // first line on standard output is the port of 127.0.0.1 that it listens on.
 package main
 
@@ -15,14 +15,14 @@ import (
 func main() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "interop:", err)
+		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 	server := grpc.NewServer()
 	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
 	if err := server.Serve(listener); err != nil {
-		fmt.Fprintln(os.Stderr, "interop:", err)
+		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
 	}
 }
