@@ -1,6 +1,7 @@
 /* Wires everything together: the one loop, the bus, the driver, the server. */
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,8 +183,20 @@ static int run(void)
     return r < 0 ? EXIT_FAILURE : r;
 }
 
+/* A burst of large messages is given back. By default malloc learns from the first that large blocks
+ * are usual, and keeps them in its heap: 40 % more private memory than before, for good. What one
+ * read takes (SERVER_READ_BYTES_MAX) stays below both, so that a
+ * call costs no mmap(2) or brk(2). */
+static void set_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 96 * 1024);
+    (void)mallopt(M_TOP_PAD, 16 * 1024);
+}
+
 int main(int argc, char **argv)
 {
+    set_memory();
     switch (handshake_check(argc, argv)) {
     case HANDSHAKE_GO_ON:
         return run();

@@ -17,8 +17,9 @@
 #define SERVER_START_USEC (10 * 1000 * UINT64_C(1000))
 /* Errors of streams that are logged for one connection: a peer could make thousands a second. */
 #define SERVER_STREAM_ERRORS_TOLD 32
-/* What one read takes, so that a large request does not keep the loop from other connections. */
-#define SERVER_READ_BYTES_MAX (64 * 1024)
+/* What one read takes, so that a large request does not keep the loop from other connections. With
+ * the header that evbuffer adds it is a power of two, to which evbuffer rounds up. */
+#define SERVER_READ_BYTES_MAX (64 * 1024 - 64)
 /* After accept(2) failed for want of descriptors or memory: nothing tells when there are some. */
 #define SERVER_ACCEPT_RETRY_USEC (500 * UINT64_C(1000))
 /* The host kills two seconds after it asked for the end. */
