@@ -183,10 +183,10 @@ static int run(void)
     return r < 0 ? EXIT_FAILURE : r;
 }
 
-/* A burst of large messages is given back. By default malloc learns from the first that large blocks
- * are usual, and keeps them in its heap: 40 % more private memory than before, for good. What one
- * read takes (SERVER_READ_BYTES_MAX) stays below both, so that a
- * call costs no mmap(2) or brk(2). */
+/* A burst of large messages is given back. By default malloc learns from the first that large
+ * blocks are usual, and keeps them in its heap: 40 % more private memory than before, for good.
+ * What one read takes (SERVER_READ_BYTES_MAX) stays below both, so that a call costs no mmap(2)
+ * or brk(2). */
 static void set_memory(void)
 {
     (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
