@@ -78,6 +78,20 @@ static void driver_exec(struct call *call, const ProtobufCMessage *request, void
                  "the node, 'machinectl shell' can");
 }
 
+static void on_exec_setup(struct call *call, const ProtobufCMessage *message, void *data)
+{
+    driver_exec(call, message, data);
+}
+
+/* Only once the host has said what to run: it gives no reason to whoever asked when its first
+ * message meets a stream that has ended. */
+static void driver_exec_streaming(struct call *call, const ProtobufCMessage *request, void *context)
+{
+    (void)request;
+    (void)context;
+    call_on_message(call, on_exec_setup);
+}
+
 static void driver_network(struct call *call, const ProtobufCMessage *request, void *context)
 {
     (void)request;
@@ -108,7 +122,7 @@ const struct rpc_method driver_info_methods[] = {
     DRIVER_UNARY(Capabilities, capabilities, .handle = driver_capabilities),
     DRIVER_UNARY(ExecTask, exec_task, .handle = driver_exec),
     DRIVER_METHOD(RPC_BIDI_STREAM, ExecTaskStreaming, exec_task_streaming,
-                  .handle = driver_exec),
+                  .handle = driver_exec_streaming),
     DRIVER_UNARY(CreateNetwork, create_network, .handle = driver_network),
     DRIVER_UNARY(DestroyNetwork, destroy_network, .handle = driver_network),
     {},
