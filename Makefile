@@ -1,7 +1,7 @@
 # nomad-driver-nspawn: see `make help`.
 #
 # Non-recursive; sources are found by wildcard, objects mirror the tree below $(OUT)/$(BUILD)/.
-# BUILD=release (default) or asan chooses the variant, CC the compiler.
+# BUILD=release (default), asan or fuzz chooses the variant, CC the compiler.
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -11,7 +11,7 @@ BUILD     ?= release
 OUT       ?= build
 PREFIX    ?= /usr/local
 PLUGINDIR ?= /opt/nomad/plugins
-CC        := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+CC        := $(if $(filter default undefined,$(origin CC)),$(if $(filter fuzz,$(BUILD)),clang,gcc),$(CC))
 ROOMS     ?= reactor logs tasks rpc
 SKIP      ?=
 
@@ -48,8 +48,14 @@ LDFLAGS_ALL += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 else ifeq ($(BUILD),asan)
 CFLAGS_ALL  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDFLAGS_ALL += -fsanitize=address,undefined
+else ifeq ($(BUILD),fuzz)
+# Each of libFuzzer's flags stands alone: AFL++'s compiler takes its own part for them.
+FUZZING     := -fsanitize=fuzzer-no-link -fsanitize=address,undefined -fno-sanitize-recover=all \
+               $(if $(findstring afl,$(CC)),,-fprofile-instr-generate -fcoverage-mapping)
+CFLAGS_ALL  += -O1 -fno-omit-frame-pointer $(FUZZING)
+LDFLAGS_ALL := -fsanitize=address,undefined
 else
-$(error BUILD=$(BUILD): expected release or asan)
+$(error BUILD=$(BUILD): expected release, asan or fuzz)
 endif
 
 # --- files -----------------------------------------------------------------------------------
@@ -71,6 +77,8 @@ SERVER       := $(O)/tests/conformance/server
 SERVER_OBJS  := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
 SERVER_GEN   := $(patsubst tests/conformance/proto/%.proto,$(GEN)/%.pb-c,\
                   $(sort $(wildcard tests/conformance/proto/*.proto)))
+FUZZERS      := $(patsubst %.c,$(O)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SUPPORT := $(patsubst %.c,$(O)/%.o,$(filter-out tests/fuzz/fuzz_%,$(sort $(wildcard tests/fuzz/*.c))))
 
 .PHONY: all
 all: $(PLUGIN)
@@ -134,6 +142,31 @@ $(SERVER): $(SERVER_OBJS) $(SERVER_GEN:$(GEN)/%=$(O)/gen/%.o) $(LIBRARY)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 -include $(SERVER_OBJS:.o=.d)
+
+# A fuzzer is its own main program, and has the codec of libh2o instrumented, when its source can be
+# had (tests/fuzz/h2o-source); what is compiled in goes before what the library has. Otherwise the
+# program replays files.
+ifeq ($(BUILD),fuzz)
+ifeq ($(origin H2O_SOURCE),undefined)
+H2O_SOURCE   := $(shell tests/fuzz/h2o-source)
+endif
+H2O_FILES    := http2/frame http2/hpack common/memory common/string common/url core/headers core/token
+H2O_OBJECTS  := $(if $(H2O_SOURCE),$(H2O_FILES:%=$(O)/h2o/%.o))
+FUZZ_SUPPORT := $(filter-out %/replay.o,$(FUZZ_SUPPORT))
+FUZZ_MAIN    := -fsanitize=fuzzer
+
+$(O)/h2o/%.o: $(H2O_SOURCE)/lib/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -w -g -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -I$(H2O_SOURCE)/include -Irpc/h2o_compat \
+		$(patsubst %,-I%,$(wildcard $(H2O_SOURCE)/deps/*)) -O1 -fno-omit-frame-pointer $(FUZZING) -c -o $@ $<
+endif
+
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(H2O_OBJECTS) $(LIBRARY)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) $(FUZZ_MAIN) -o $@ $^ $(LIBS)
+
+-include $(FUZZERS:=.d) $(FUZZ_SUPPORT:.o=.d)
 -include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
 
 # --- targets ---------------------------------------------------------------------------------
@@ -150,6 +183,15 @@ $(DESCRIPTORS): $(PROTOS)
 
 .PHONY: conformance
 conformance: $(SERVER) $(DESCRIPTORS)
+
+.PHONY: fuzzers fuzz fuzz-all
+fuzzers: $(FUZZERS)
+
+fuzz: deps
+	@+tests/fuzz/fuzz one $(or $(T),$(error T= names one of $(notdir $(FUZZERS:fuzz_%=%)))) $(or $(TIME),60)
+
+fuzz-all: deps
+	@+tests/fuzz/fuzz all $(or $(TIME),60)
 
 .PHONY: deps
 deps:
@@ -224,8 +266,8 @@ help:
 	@echo 'make deps        install what build and tests need (Debian packages); nothing when all is there'
 	@echo 'make demo        the example jobs under a real Nomad in a throwaway systemd host'
 	@echo 'make test        everything: check and check-e2e'
-	@echo 'make check       unit tests under address and undefined-behaviour sanitizers; builds with'
-	@echo '                 gcc and clang; lint; check-conformance'
+	@echo 'make check       unit tests, and what fuzzing found, under address and undefined-behaviour'
+	@echo '                 sanitizers; builds with gcc and clang; lint; check-conformance'
 	@echo 'make check-conformance'
 	@echo "                 other people's suites: gRPC's interop client and h2spec against rpc/ under"
 	@echo "                 sanitizers; our messages compared with Nomad's, go-plugin's and gRPC's"
@@ -234,6 +276,8 @@ help:
 	@echo '                 E2E=tests/e2e/x.bats or FILTER=regex: some only; HOST=name: another host'
 	@echo 'make bench       measures the plugin beside one in Go, or PEER=/path/to/another/plugin: a row a'
 	@echo '                 measure, with ratios; fails when a budget is exceeded; needs root'
+	@echo 'make fuzz T=conn TIME=60   fuzz one target, tests/fuzz/fuzz_<T>.c, from its corpus'
+	@echo 'make fuzz-all TIME=60      each in turn; then what their corpora cover'
 	@echo 'make lint        include direction, sizes, unused exports, scripts, static analysis;'
 	@echo '                 ONLY="form tidy": some only, see tests/lint/lint'
 	@echo 'make reference   write the option reference of README.md from the option tables;'
@@ -242,5 +286,5 @@ help:
 	@echo 'make format      clang-format the tree, or FILES="..."; some lines are broken better by hand'
 	@echo 'make clean       remove $(OUT)'
 	@echo
-	@echo 'BUILD=release|asan   CC=gcc|clang   OUT=build   V=1 shows commands'
+	@echo 'BUILD=release|asan|fuzz   CC=gcc|clang   OUT=build   V=1 shows commands'
 	@echo 'SKIP="tests/unit/test_x.c ..."   sources to leave out'

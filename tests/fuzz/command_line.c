@@ -1,0 +1,52 @@
+#include "tests/fuzz/command_line.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "reactor/cleanup.h"
+#include "tests/fuzz/input.h"
+
+/* Colons that nspawn splits at: those without a backslash before them. */
+static size_t n_colons(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text != '\0'; text++) {
+        if (*text == '\\') {
+            MUST(text[1] != '\0');
+            text++;
+        } else if (*text == ':') {
+            n++;
+        }
+    }
+    return n;
+}
+
+static bool begins(const char *text, const char *begin)
+{
+    return strncmp(text, begin, strlen(begin)) == 0;
+}
+
+/* Ours come before "--"; nothing that a job says is taken for one of nspawn's own, and nothing in
+ * a path for a part of its own. */
+void command_line_check(const struct nspawn_config *config, const struct nspawn_run *run)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    size_t i = 1, n_binds = 0;
+
+    nspawn_argv(config, run, &argv);
+    MUST(strcmp(argv.items[0], NSPAWN_ARGV_PROGRAM) == 0);
+    for (; strcmp(argv.items[i], "--") != 0; i++) {
+        MUST(begins(argv.items[i], "--"));
+        MUST(strlen(argv.items[i]) <= NSPAWN_CHECK_ARGUMENT_BYTES_MAX);
+        if (!begins(argv.items[i], "--bind"))
+            continue;
+        size_t n = n_colons(argv.items[i]);
+        MUST(n == 1 || n == 2);
+        n_binds++;
+    }
+    MUST(n_binds == run->binds.n_items + config->bind.n_items + config->bind_read_only.n_items);
+    MUST(argv.n_items - (i + 1) == config->command.n_items);
+    for (size_t k = 0; k < config->command.n_items; k++)
+        MUST(strcmp(argv.items[i + 1 + k], config->command.items[k]) == 0);
+}

@@ -1,0 +1,115 @@
+/* Any values for options and for what the driver decides, past msgpack: what the checks let through
+ * is a command line that says what was meant, and an environment that says no more. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "tasks/nspawn_settings.h"
+#include "tests/fuzz/command_line.h"
+#include "tests/fuzz/input.h"
+
+static void take_option(struct input *input, const struct option *option, void *base)
+{
+    switch (option->type) {
+    case OPTION_TYPE_BOOL:
+        *option_bool(option, base) = input_u8(input) % 2 == 1;
+        break;
+    case OPTION_TYPE_TRISTATE:
+        *option_tristate(option, base) = (enum tristate)(input_u8(input) % TRISTATE_MAX);
+        break;
+    case OPTION_TYPE_STRING:
+        free(*option_string(option, base)); /* a default */
+        *option_string(option, base) = input_optional(input);
+        break;
+    case OPTION_TYPE_STRING_LIST:
+        input_texts(input, option_string_list(option, base));
+        break;
+    case OPTION_TYPE_STRING_MAP:
+    case OPTION_TYPE_NUMBER_MAP:
+        input_pairs(input, option_map(option, base));
+        break;
+    default:
+        break; /* a block is none of nspawn's */
+    }
+}
+
+/* Which options are there comes first, so that few of them need few bytes. */
+static void take_config(struct input *input, struct nspawn_config *config)
+{
+    uint64_t set = input_number(input, 4);
+
+    options_init(nspawn_options, config);
+    for (const struct option *option = nspawn_options; option->key != NULL; option++, set >>= 1)
+        if ((set & 1) != 0)
+            take_option(input, option, config);
+}
+
+/* An absolute path, as the driver gives it. */
+static char *take_path(struct input *input)
+{
+    CLEANUP_FREE char *text = input_text(input);
+
+    return alloc_printf("/%s", text);
+}
+
+static void take_binds(struct input *input, struct nspawn_binds *binds)
+{
+    for (unsigned n = input_u8(input) % 5; n > 0; n--) {
+        CLEANUP_FREE char *source = take_path(input), *target = take_path(input);
+        uint8_t how = input_u8(input);
+
+        nspawn_binds_add(binds, source, target,
+                         (struct nspawn_bind_how){
+                             .read_only = (how & 1) != 0,
+                             .without_submounts = (how & 2) != 0,
+                             .map = (enum nspawn_bind_map)((how >> 2) % NSPAWN_BIND_MAP_MAX),
+                         });
+    }
+}
+
+static void check_settings(const struct nspawn_config *config, struct input *input)
+{
+    CLEANUP(pairs_done) struct pairs nomad = {}, merged = {};
+    CLEANUP_FAIL struct fail fail = {};
+    CLEANUP_FREE char *text = NULL;
+
+    input_pairs(input, &nomad);
+    nspawn_settings_merge(&config->environment, &nomad, &merged);
+    MUST(merged.n_items <= config->environment.n_items + nomad.n_items);
+    if (nspawn_settings_format(&merged, &text, &fail) < 0)
+        return;
+    MUST(strncmp(text, "[Exec]\n", 7) == 0);
+    /* A line each: nothing that is in a value becomes a setting of its own. */
+    size_t n_lines = 0;
+    for (const char *line = strchr(text, '\n') + 1; *line != '\0'; line = strchr(line, '\n') + 1) {
+        MUST(strncmp(line, "Environment=", 12) == 0);
+        n_lines++;
+    }
+    MUST(n_lines == merged.n_items);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct input input = { bytes, n };
+    struct nspawn_config config = {};
+    CLEANUP_FAIL struct fail fail = {};
+    CLEANUP_FREE char *user = input_optional(&input), *image = take_path(&input);
+    CLEANUP_FREE char *private_users = input_optional(&input);
+    struct nspawn_run run = {
+        .machine = "web-1", .image = image, .task_dir = "/alloc", .private_users = private_users
+    };
+
+    run.no_veth = private_users != NULL && private_users[0] == 'n';
+    take_binds(&input, &run.binds);
+    take_config(&input, &config);
+    int r = nspawn_check(&config, user, &fail);
+    MUST(r <= 0 && (r < 0) == (fail.message != NULL));
+    if (r == 0) {
+        command_line_check(&config, &run);
+        check_settings(&config, &input);
+    }
+    nspawn_binds_done(&run.binds);
+    nspawn_config_done(&config);
+    return 0;
+}

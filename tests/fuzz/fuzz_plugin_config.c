@@ -1,0 +1,15 @@
+/* The agent's configuration of the plugin, from msgpack. */
+#include "tasks/plugin_options.h"
+#include "tests/fuzz/input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct plugin_config config = {};
+    CLEANUP_FAIL struct fail fail = {};
+    int r = plugin_config_decode(&config, bytes, n, &fail);
+
+    MUST(r <= 0 && (r < 0) == (fail.message != NULL));
+    MUST(r == 0 || (config.enabled && config.volumes));
+    options_done(plugin_options, &config);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* The config block of a job's task as Nomad sends it: msgpack through the option table, the checks,
+ * and into the command line. Before it, the task's own `user` as a text. */
+#include <stdlib.h>
+
+#include "reactor/cleanup.h"
+#include "tests/fuzz/command_line.h"
+#include "tests/fuzz/input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct input input = { bytes, n };
+    struct nspawn_config config = {};
+    CLEANUP_FAIL struct fail fail = {};
+    CLEANUP_FREE char *user = input_optional(&input);
+    struct nspawn_run run = { .machine = "web-1",
+                              .image = "/images/web",
+                              .task_dir = "/alloc/web",
+                              .private_users = "pick" };
+
+    int r = nspawn_config_decode(&config, input.bytes, input.n, &fail);
+    if (r >= 0)
+        r = nspawn_check(&config, user, &fail);
+    MUST(r <= 0 && (r < 0) == (fail.message != NULL));
+    if (r == 0)
+        command_line_check(&config, &run);
+    nspawn_config_done(&config);
+    return 0;
+}
