@@ -45,7 +45,7 @@ void command_line_check(const struct nspawn_config *config, const struct nspawn_
         MUST(n == 1 || n == 2);
         n_binds++;
     }
-    MUST(n_binds == run->binds.n_items + config->bind.n_items + config->bind_read_only.n_items);
+    MUST(n_binds == run->binds.n_items);
     MUST(argv.n_items - (i + 1) == config->command.n_items);
     for (size_t k = 0; k < config->command.n_items; k++)
         MUST(strcmp(argv.items[i + 1 + k], config->command.items[k]) == 0);

@@ -96,9 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_FREE char *user = input_optional(&input), *image = take_path(&input);
     CLEANUP_FREE char *private_users = input_optional(&input);
-    struct nspawn_run run = {
-        .machine = "web-1", .image = image, .task_dir = "/alloc", .private_users = private_users
-    };
+    struct nspawn_run run = { .machine = "web-1", .image = image, .private_users = private_users };
 
     run.no_veth = private_users != NULL && private_users[0] == 'n';
     take_binds(&input, &run.binds);

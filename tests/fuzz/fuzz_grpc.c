@@ -30,6 +30,7 @@ static void read_messages(struct input input, size_t step)
 
 static void write_status(struct input *input)
 {
+    static const struct grpc_metadata none;
     uint8_t block[GRPC_BLOCK_MAX];
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_GRPC_STATUS struct grpc_status status = {};
@@ -41,8 +42,8 @@ static void write_status(struct input *input)
     (void)(detail != NULL ? fail_set_recoverable : fail_set)(&fail, -error, "%s", text);
     grpc_status_from_fail(&fail, &status);
     MUST(status.code < GRPC_CODE_MAX && strlen(status.message) <= GRPC_STATUS_MESSAGE_MAX);
-    MUST(grpc_block_only(block, &status) <= sizeof(block));
-    MUST(grpc_block_trailers(block, &status) <= sizeof(block));
+    MUST(grpc_block_only(block, &status, &none) <= sizeof(block));
+    MUST(grpc_block_trailers(block, &status, &none) <= sizeof(block));
     MUST(grpc_block_refusal(block, "405", &status) <= sizeof(block));
 }
 

@@ -12,10 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct nspawn_config config = {};
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_FREE char *user = input_optional(&input);
-    struct nspawn_run run = { .machine = "web-1",
-                              .image = "/images/web",
-                              .task_dir = "/alloc/web",
-                              .private_users = "pick" };
+    struct nspawn_run run = { .machine = "web-1", .image = "/images/web", .private_users = "pick" };
 
     int r = nspawn_config_decode(&config, input.bytes, input.n, &fail);
     if (r >= 0)

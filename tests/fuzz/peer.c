@@ -75,6 +75,13 @@ static void grant(struct peer *peer, uint32_t id, uint32_t increment)
         peer->granted[id / 2] += increment;
 }
 
+static void set_initial_window(struct peer *peer, uint32_t size)
+{
+    peer->last_initial_window = size;
+    if (size > peer->initial_window)
+        peer->initial_window = size;
+}
+
 /* Refused ones are counted, too: what the server may send at most. */
 static void on_said(struct peer *peer, const struct frame *frame)
 {
@@ -82,16 +89,18 @@ static void on_said(struct peer *peer, const struct frame *frame)
         grant(peer, frame->id, u32(frame->payload) & 0x7fffffff);
     if (frame->type != H2_SETTINGS)
         return;
-    for (const uint8_t *item = frame->payload; frame->length >= (size_t)(item - frame->payload) + 6;
-         item += 6) {
-        if (item + 6 > frame->payload + 60) {
-            peer->initial_window = H2_WINDOW_MAX; /* more than is kept */
-            return;
-        }
-        if (item[0] == 0 && item[1] == H2_SETTING_INITIAL_WINDOW_SIZE &&
-            u32(item + 2) > peer->initial_window)
-            peer->initial_window = u32(item + 2);
-    }
+    if (frame->length > sizeof(((struct peer_frames *)NULL)->payload))
+        set_initial_window(peer, H2_WINDOW_MAX); /* not all of it is known */
+    else
+        for (size_t i = 0; i + 6 <= frame->length; i += 6)
+            if (frame->payload[i] == 0 &&
+                frame->payload[i + 1] == H2_SETTING_INITIAL_WINDOW_SIZE)
+                set_initial_window(peer, u32(frame->payload + i + 2));
+}
+
+void peer_is_understood(struct peer *peer)
+{
+    peer->initial_window = peer->last_initial_window;
 }
 
 void peer_say(struct peer *peer, const uint8_t *bytes, size_t n)
@@ -162,6 +171,7 @@ void peer_init(struct peer *peer)
         .said = { .n_preface = PREFACE_SIZE },
         .conn_window = H2_WINDOW_DEFAULT,
         .initial_window = H2_WINDOW_DEFAULT,
+        .last_initial_window = H2_WINDOW_DEFAULT,
     };
 }
 

@@ -22,7 +22,8 @@ struct peer_frames {
 struct peer {
     struct peer_frames said, heard;
     int64_t conn_window;     /* the most that the connection may send now */
-    uint64_t initial_window; /* the largest that was ever said */
+    uint64_t initial_window; /* the largest that the server may still go by */
+    uint64_t last_initial_window;
     uint64_t granted[PEER_STREAMS_MAX], received[PEER_STREAMS_MAX];
     uint32_t last_id; /* that the server has opened for us */
 };
@@ -30,6 +31,8 @@ struct peer {
 void peer_init(struct peer *peer);
 /* The bytes are on their way to the server. */
 void peer_say(struct peer *peer, const uint8_t *bytes, size_t n);
+/* The server has dealt with all that was said, and has been heard: it goes by the last of it. */
+void peer_is_understood(struct peer *peer);
 /* The server has begun with this stream. */
 void peer_sees_stream(struct peer *peer, uint32_t id);
 /* Takes `n` bytes of what the server said. A finding: frames that are none, an answer to no

@@ -91,7 +91,8 @@ static void check(const struct session *session)
 
     MUST(n_streams <= H2_STREAMS_MAX);
     MUST(h2_conn_queued_bytes(session->h2) <= H2_QUEUED_MAX);
-    MUST(h2_conn_queued_bytes(session->h2) <= session->handlers.n_answered);
+    /* A request that is refused by a text has more bytes than a sixteenth of that. */
+    MUST(h2_conn_queued_bytes(session->h2) <= session->handlers.n_answered + 16 * session->n_put);
     /* A read more, and the frame before it that is not whole yet. */
     MUST(evbuffer_get_length(h2_conn_input(session->h2)) <=
          SERVER_READ_BYTES_MAX + H2_FRAME_HEADER_SIZE + H2_FRAME_PAYLOAD_MAX);
@@ -140,6 +141,13 @@ static bool is_over(const struct session *session)
            (h2_conn_is_done(session->h2) && evbuffer_get_length(h2_conn_output(session->h2)) == 0);
 }
 
+static bool is_settled(const struct session *session)
+{
+    return evbuffer_get_length(session->socket) == 0 &&
+           evbuffer_get_length(h2_conn_input(session->h2)) == 0 &&
+           evbuffer_get_length(h2_conn_output(session->h2)) == 0;
+}
+
 void session_work(struct session *session)
 {
     size_t n_before, n_sent;
@@ -154,6 +162,8 @@ void session_work(struct session *session)
             break;
     }
     session->is_lost = is_over(session);
+    if (is_settled(session))
+        peer_is_understood(&session->peer);
 }
 
 void session_put(struct session *session, const void *bytes, size_t n)
