@@ -45,11 +45,19 @@ static void take_config(struct input *input, struct nspawn_config *config)
             take_option(input, option, config);
 }
 
-/* An absolute path, as the driver gives it. */
+/* As the driver gives it: no longer than the kernel takes. */
+static void cut(char *text)
+{
+    if (text != NULL && strlen(text) >= NSPAWN_CHECK_PATH_BYTES_MAX)
+        text[NSPAWN_CHECK_PATH_BYTES_MAX - 1] = '\0';
+}
+
+/* An absolute path, of the driver's. */
 static char *take_path(struct input *input)
 {
     CLEANUP_FREE char *text = input_text(input);
 
+    cut(text);
     return alloc_printf("/%s", text);
 }
 
@@ -98,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     CLEANUP_FREE char *private_users = input_optional(&input);
     struct nspawn_run run = { .machine = "web-1", .image = image, .private_users = private_users };
 
+    cut(private_users);
     run.no_veth = private_users != NULL && private_users[0] == 'n';
     take_binds(&input, &run.binds);
     take_config(&input, &config);
