@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -104,6 +105,37 @@ void server_on_idle(struct server *server, void (*on_idle)(void *data), void *da
 size_t server_n_conns(const struct server *server)
 {
     return server->n_conns;
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+/* What a burst took stays with malloc otherwise, for good. */
+static int on_trim(sd_event_source *source, uint64_t usec, void *data)
+{
+    struct server *server = data;
+    const struct server_conn *conn;
+
+    (void)source;
+    (void)usec;
+    server->trim = sd_event_source_disable_unref(server->trim);
+    LIST_FOREACH(conn, &server->conns, entry) {
+        if (server_conn_held_bytes(conn) > SERVER_BURST_BYTES) {
+            server_note_burst(server);
+            return 0;
+        }
+    }
+    (void)malloc_trim(0);
+    return 0;
+}
+
+void server_note_burst(struct server *server)
+{
+    if (server->trim != NULL)
+        return;
+    int r = sd_event_add_time_relative(server->event, &server->trim, CLOCK_MONOTONIC,
+                                       SERVER_TRIM_USEC, 0, on_trim, server);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(server->trim, "rpc-trim");
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
@@ -223,6 +255,7 @@ struct server *server_free(struct server *server)
         server_conn_free(LIST_FIRST(&server->conns));
     server->accept = sd_event_source_disable_unref(server->accept);
     server->accept_retry = sd_event_source_disable_unref(server->accept_retry);
+    server->trim = sd_event_source_disable_unref(server->trim);
     server->ending = sd_event_source_disable_unref(server->ending);
     server->ending_timer = sd_event_source_disable_unref(server->ending_timer);
     server->listen_fd = close_fd(server->listen_fd);

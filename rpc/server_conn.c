@@ -135,6 +135,12 @@ static bool write_some(struct server_conn *conn)
     return evbuffer_get_length(output) == 0;
 }
 
+size_t server_conn_held_bytes(const struct server_conn *conn)
+{
+    return conn->dispatch.budget.held_bytes + h2_conn_queued_bytes(conn->h2) +
+           evbuffer_get_length(h2_conn_output(conn->h2));
+}
+
 /* Handles what has been read and sends the answers, until one of them is at its end: input that is
  * not a whole frame, or a peer that does not read. */
 void server_conn_work(struct server_conn *conn)
@@ -147,6 +153,8 @@ void server_conn_work(struct server_conn *conn)
         h2_conn_process(conn->h2, now_usec(conn->server->event));
         h2_conn_flush(conn->h2);
         n_sent = evbuffer_get_length(output);
+        if (server_conn_held_bytes(conn) > SERVER_BURST_BYTES)
+            server_note_burst(conn->server);
         if (!write_some(conn))
             break;
     } while (n_sent > 0 || (n_before > 0 && evbuffer_get_length(input) < n_before));

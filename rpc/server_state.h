@@ -27,7 +27,7 @@ struct server {
     const struct dispatch *dispatch;
     int listen_fd;
     uint64_t start_usec;
-    sd_event_source *accept, *accept_retry;
+    sd_event_source *accept, *accept_retry, *trim;
     LIST_HEAD(, server_conn) conns;
     size_t n_conns;
     bool is_full; /* and all are busy: not listening */
@@ -47,10 +47,14 @@ void server_conn_work(struct server_conn *conn);
 /* Closes it when it is over, or watches for what it waits for. To be called after work. */
 void server_conn_settle(struct server_conn *conn);
 bool server_conn_is_idle(const struct server_conn *conn);
+/* Bytes of requests and answers that are in memory. */
+size_t server_conn_held_bytes(const struct server_conn *conn);
 /* Says GOAWAY, and is gone. */
 void server_conn_dismiss(struct server_conn *conn);
 
 /* server.c: a connection has gone, or has nothing to do. */
 void server_has_room(struct server *server);
+/* A connection holds as much as in a burst. */
+void server_note_burst(struct server *server);
 /* After each event of a connection. */
 void server_check_ending(struct server *server);
