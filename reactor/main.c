@@ -1,7 +1,6 @@
 /* Wires everything together: the one loop, the bus, the driver, the server. */
 #include <assert.h>
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,19 +182,9 @@ static int run(void)
     return r < 0 ? EXIT_FAILURE : r;
 }
 
-/* The memory of a large message is taken from the heap and goes back there: taken from the system
- * anew each time, it costs more than all else (half the speed of a stream). What a burst leaves is
- * given back by the server, once it is over. */
-static void set_memory(void)
-{
-    (void)mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
-    (void)mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
-    (void)mallopt(M_TOP_PAD, 16 * 1024);
-}
-
 int main(int argc, char **argv)
 {
-    set_memory();
+    server_set_memory();
     switch (handshake_check(argc, argv)) {
     case HANDSHAKE_GO_ON:
         return run();

@@ -31,6 +31,9 @@
 
 struct server;
 
+/* To be called once, at the start of the process: how malloc treats large messages. */
+void server_set_memory(void);
+
 /* Takes listen_fd, also on failure. */
 int server_new(sd_event *event, struct dispatch *dispatch, int listen_fd, struct server **ret);
 /* Calls that are under way become inert. */

@@ -86,6 +86,7 @@ int main(void)
 {
     CLEANUP(sd_event_unrefp) sd_event *event = NULL;
 
+    server_set_memory();
     int r = sd_event_new(&event);
     if (r >= 0) {
         struct test_service service = { .event = event };
