@@ -80,6 +80,16 @@ go_make() {
     )
 }
 
+# debian_mirror SUITE: where this machine's apt has it from, unless DEBIAN_MIRROR names another
+debian_mirror() {
+    local mirror=${DEBIAN_MIRROR-}
+    # shellcheck disable=SC2016 # apt expands it
+    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' "Release: $1" 'Component: main' | head -n1)
+    [ -n "$mirror" ] || die "apt has no source of Debian $1 here; set DEBIAN_MIRROR to one"
+    echo "$mirror"
+}
+
 # The cgroup v2 mount; a hybrid machine has it somewhere below /sys/fs/cgroup.
 cgroup2_dir() {
     local dir
