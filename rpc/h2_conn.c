@@ -224,16 +224,24 @@ static bool read_frame(struct h2_conn *conn)
     return true;
 }
 
-bool h2_conn_wants_input(const struct h2_conn *conn)
+static bool may_read(const struct h2_conn *conn)
 {
     return conn->state != H2_CONN_FAILED && h2_conn_has_room(conn);
+}
+
+/* More than a frame is there only while the output was full. A peer that takes its answers byte by
+ * byte would else have us read more for each byte, and handle next to nothing. */
+bool h2_conn_wants_input(const struct h2_conn *conn)
+{
+    return may_read(conn) &&
+           evbuffer_get_length(conn->input) < H2_FRAME_HEADER_SIZE + H2_FRAME_PAYLOAD_MAX;
 }
 
 void h2_conn_process(struct h2_conn *conn, uint64_t now_usec)
 {
     conn->now_usec = now_usec;
     conn->busy++;
-    while (h2_conn_wants_input(conn))
+    while (may_read(conn))
         if (!(conn->state == H2_CONN_PREFACE ? read_preface(conn) : read_frame(conn)))
             break;
     if (conn->state == H2_CONN_FAILED)

@@ -326,6 +326,23 @@ static void test_a_peer_that_does_not_read_is_not_heard(void **state)
     h2_fixture_done(&f);
 }
 
+/* Each byte that it takes makes room for one frame's answer, not for another read. */
+static void test_a_peer_that_reads_slowly_is_not_heard_before_what_it_said(void **state)
+{
+    struct h2_fixture f;
+
+    (void)state;
+    h2_fixture_init_open(&f);
+    for (unsigned i = 0; i < 2 * H2_IDLE_FRAMES_BURST; i++)
+        h2_fixture_put_frame(&f, H2_PING, 0, 0, BYTES("12345678"));
+    h2_fixture_run_unread(&f);
+    assert_true(evbuffer_get_length(h2_conn_input(f.conn)) > H2_FRAME_PAYLOAD_MAX * 2);
+    size_t n_over = n_output(&f) - H2_OUTPUT_MAX;
+    assert_int_equal(evbuffer_drain(h2_conn_output(f.conn), n_over + 1), 0);
+    assert_false(h2_conn_wants_input(f.conn));
+    h2_fixture_done(&f);
+}
+
 static void test_answers_for_a_peer_that_does_not_read_stay_queued(void **state)
 {
     struct h2_fixture f;
@@ -361,6 +378,7 @@ int main(void)
         FD_LEAK_TEST(test_lists_of_headers_are_limited),
         FD_LEAK_TEST(test_continuations_without_end_are_refused_early),
         FD_LEAK_TEST(test_a_peer_that_does_not_read_is_not_heard),
+        FD_LEAK_TEST(test_a_peer_that_reads_slowly_is_not_heard_before_what_it_said),
         FD_LEAK_TEST(test_answers_for_a_peer_that_does_not_read_stay_queued),
     };
 
