@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/inside_spec.h"
 #include "tests/support/fd_leak.h"
@@ -89,9 +90,7 @@ static void test_one_that_is_cut_anywhere_is_refused(void **state)
     inside_spec_encode(&spec, &bytes, &n);
     for (size_t i = 0; i < n; i++) {
         /* Of its own size, so that a reader that goes beyond it is caught. */
-        CLEANUP_FREE uint8_t *cut = malloc(i + 1);
-        memcpy(cut, bytes, i);
-        cut = realloc(cut, i > 0 ? i : 1);
+        CLEANUP_FREE uint8_t *cut = alloc_memdup(bytes, i);
         assert_int_equal(inside_spec_decode(&again, cut, i), -EBADMSG);
         assert_empty(&again);
     }
@@ -102,15 +101,16 @@ static void test_one_with_a_byte_too_many_is_refused(void **state)
     const struct inside_spec spec = {};
     struct inside_spec again;
     CLEANUP_FREE uint8_t *bytes = NULL;
+    uint8_t longer[64] = {};
     size_t n;
 
     (void)state;
     inside_spec_encode(&spec, &bytes, &n);
-    bytes = realloc(bytes, n + 1);
-    bytes[n] = '\0';
-    assert_int_equal(inside_spec_decode(&again, bytes, n + 1), -EBADMSG);
-    bytes[0] ^= 1;
-    assert_int_equal(inside_spec_decode(&again, bytes, n), -EBADMSG);
+    assert_in_range(n, 1, sizeof(longer) - 1);
+    memcpy(longer, bytes, n);
+    assert_int_equal(inside_spec_decode(&again, longer, n + 1), -EBADMSG);
+    longer[0] ^= 1;
+    assert_int_equal(inside_spec_decode(&again, longer, n), -EBADMSG);
 }
 
 static void test_a_file_is_read_from_its_beginning(void **state)
