@@ -72,6 +72,14 @@ GEN_OBJECTS  := $(GEN_C:$(GEN)/%.c=$(O)/gen/%.o)
 SUPPORT      := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
 UNIT_TESTS   := $(patsubst %.c,$(O)/%,$(filter-out $(SKIPPED),$(sort $(wildcard tests/unit/test_*.c))))
 LIBRARY      := $(O)/libplugin.a
+# PID 1 of single processes: static, with musl, alike in every variant, and part of the plugin.
+INIT         := $(OUT)/init/init
+INIT_SOURCES := $(sort $(wildcard tasks/init/*.c tasks/inside_*.c)) reactor/alloc.c reactor/strv.c
+INIT_OBJECTS := $(INIT_SOURCES:%.c=$(OUT)/init/%.o)
+INIT_CC      := musl-gcc
+# The kernel's headers are the distribution's, behind musl's own.
+INIT_FLAGS   := -Os -static -fno-pie -no-pie -fomit-frame-pointer -fno-asynchronous-unwind-tables \
+                -idirafter /usr/include -idirafter /usr/include/$(shell gcc -print-multiarch)
 # What other people's test suites run against: gRPC's TestService on our rpc/.
 SERVER       := $(O)/tests/conformance/server
 SERVER_OBJS  := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
@@ -120,6 +128,19 @@ $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(OUT)/init/%.o: %.c Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(INIT_CC) -D_GNU_SOURCE -I. -std=gnu17 -ffunction-sections -fdata-sections $(WARNINGS) \
+		$(INIT_FLAGS) -MMD -MP -c -o $@ $<
+
+$(INIT): $(INIT_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(INIT_CC) $(INIT_FLAGS) -Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $^
+
+$(O)/tasks/init_program.o: $(INIT)
+$(O)/tasks/init_program.o: CPPFLAGS_ALL += -DINIT_PROGRAM_FILE='"$(INIT)"'
+
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -167,6 +188,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(H2O_OBJECTS) 
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) $(FUZZ_MAIN) -o $@ $^ $(LIBS)
 
 -include $(FUZZERS:=.d) $(FUZZ_SUPPORT:.o=.d)
+-include $(INIT_OBJECTS:.o=.d)
 -include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
 
 # --- targets ---------------------------------------------------------------------------------
