@@ -190,7 +190,7 @@ _Noreturn static void give_up(struct init *init, struct outcome outcome)
 
     if (outcome.stage == INSIDE_LINK_STAGE_EXECUTE) {
         code = inside_exit_code(outcome.error);
-        link_put_status(&init->link, W_EXITCODE(code, 0));
+        link_put_status(&init->link, code << 8);
     }
     link_report(&init->link, outcome.stage, outcome.error);
     _exit(code);
