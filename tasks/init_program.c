@@ -1,0 +1,131 @@
+#include "tasks/init_program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "reactor/strv.h"
+
+__asm__(".pushsection .rodata\n"
+        ".balign 16\n"
+        "init_program_start:\n"
+        ".incbin \"" INIT_PROGRAM_FILE "\"\n"
+        "init_program_end:\n"
+        ".popsection\n");
+
+extern const uint8_t init_program_start[] __attribute__((visibility("hidden")));
+extern const uint8_t init_program_end[] __attribute__((visibility("hidden")));
+
+/* /run is often mounted noexec: Debian's initramfs does so. */
+static const char *const program_dirs[] = {
+    "/var/cache/nomad-driver-nspawn",
+    "/var/lib/nomad-driver-nspawn",
+    "/run/nomad-driver-nspawn",
+    NULL,
+};
+
+void init_program_bytes(const uint8_t **ret_bytes, size_t *ret_n_bytes)
+{
+    *ret_bytes = init_program_start;
+    *ret_n_bytes = (size_t)(init_program_end - init_program_start);
+}
+
+/* FNV-1a. No defence: who can write there is root. */
+static uint64_t hash(const uint8_t *bytes, size_t n)
+{
+    uint64_t value = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < n; i++)
+        value = (value ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return value;
+}
+
+static bool is_same(const char *path, const uint8_t *bytes, size_t n_bytes)
+{
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat stat;
+
+    if (fd < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid() ||
+        (stat.st_mode & 07777) != 0755 || stat.st_size != (off_t)n_bytes)
+        return false;
+    CLEANUP_FREE uint8_t *found = alloc_zero(n_bytes, 1);
+    return read(fd, found, n_bytes) == (ssize_t)n_bytes && memcmp(found, bytes, n_bytes) == 0;
+}
+
+static int write_file(const char *path, const uint8_t *bytes, size_t n_bytes)
+{
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, bytes, n_bytes);
+    if (n < 0 || fchmod(fd, 0755) < 0)
+        return -errno;
+    return n == (ssize_t)n_bytes ? 0 : -ENOSPC;
+}
+
+/* By rename, so that nobody ever executes a half one. */
+static int make_file(const char *path, const uint8_t *bytes, size_t n_bytes)
+{
+    CLEANUP_FREE char *draft = alloc_printf("%s.%d", path, getpid());
+
+    (void)unlink(draft);
+    int r = write_file(draft, bytes, n_bytes);
+    if (r >= 0 && rename(draft, path) < 0)
+        r = -errno;
+    if (r < 0)
+        (void)unlink(draft);
+    return r;
+}
+
+static int make_in(const char *dir, char **ret_path)
+{
+    const uint8_t *bytes;
+    size_t n_bytes;
+    struct statvfs fs;
+
+    if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    if (statvfs(dir, &fs) < 0)
+        return -errno;
+    if ((fs.f_flag & ST_NOEXEC) != 0)
+        return -ENOEXEC;
+    init_program_bytes(&bytes, &n_bytes);
+    CLEANUP_FREE char *path = alloc_printf("%s/init-%016" PRIx64, dir, hash(bytes, n_bytes));
+    int r = is_same(path, bytes, n_bytes) ? 0 : make_file(path, bytes, n_bytes);
+    if (r >= 0)
+        *ret_path = TAKE_PTR(path);
+    return r;
+}
+
+int init_program_file_in(const char *const *dirs, char **ret_path, struct fail *reterr)
+{
+    CLEANUP(strv_done) struct strv reasons = {};
+
+    for (; *dirs != NULL; dirs++) {
+        int r = make_in(*dirs, ret_path);
+        if (r >= 0)
+            return 0;
+        strv_printf(&reasons, "'%s' (%s)", *dirs,
+                    r == -ENOEXEC ? "mounted noexec" : strerror(-r));
+    }
+    CLEANUP_FREE char *list = strv_join(&reasons, ", ");
+    return fail_set_recoverable(reterr, -ENOEXEC,
+                                "there is no directory for the init of single processes, a program "
+                                "of 64 KiB: %s",
+                                list);
+}
+
+int init_program_file(char **ret_path, struct fail *reterr)
+{
+    return init_program_file_in(program_dirs, ret_path, reterr);
+}
