@@ -35,7 +35,7 @@ WARNINGS  := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-protot
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 \
              -fcf-protection=full
 
-CPPFLAGS_ALL := -D_GNU_SOURCE -DPLUGIN_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DINIT_PROGRAM_FILE='"$(OUT)/init/init"' -DPLUGIN_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
 CFLAGS_ALL   := -std=gnu17 -g -ffunction-sections -fdata-sections $(WARNINGS)
 LDFLAGS_ALL  := -Wl,--gc-sections -Wl,--as-needed
 LIBS         := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lmsgpackc -lm
@@ -139,7 +139,6 @@ $(INIT): $(INIT_OBJECTS)
 	$(Q)$(INIT_CC) $(INIT_FLAGS) -Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $^
 
 $(O)/tasks/init_program.o: $(INIT)
-$(O)/tasks/init_program.o: CPPFLAGS_ALL += -DINIT_PROGRAM_FILE='"$(INIT)"'
 
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@

@@ -3,12 +3,26 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/cgroup.h"
+#include "tasks/init_link.h"
 #include "tasks/task.h"
+
+/* What the init of a single process has left: exact, also when the unit is gone. */
+static bool take_init_status(struct task *task)
+{
+    int status;
+
+    if (task->is_booted || init_link_read_status(runtime_dir_fd(task->dir), &status) < 0)
+        return false;
+    task->exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    task->exit.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return true;
+}
 
 /* nspawn's exit is the container's (nspawn-facts 1.4); a signal ended nspawn itself. */
 static void note_exit(struct task *task)
@@ -16,7 +30,9 @@ static void note_exit(struct task *task)
     const struct unit_state *unit = &task->unit;
 
     task->completed_usec = unit->exited_usec;
-    if (!unit_state_has_ended(unit)) {
+    if (take_init_status(task)) {
+        log_task_debug(task->spec.id, "the init has left the exit status");
+    } else if (!unit_state_has_ended(unit)) {
         task_set_exit_error(task, "systemd no longer knows the task's unit: somebody stopped and "
                                   "removed it, and its exit status is lost");
     } else if (unit->exit_code == CLD_EXITED) {

@@ -6,6 +6,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/inside_link.h"
 
 static const char *const map_options[NSPAWN_BIND_MAP_MAX] = {
     [NSPAWN_BIND_MAP_IDMAP] = "idmap",
@@ -106,6 +107,8 @@ static void push_options(const struct nspawn_config *config, const struct nspawn
     /* Borrowed: where the driver decided otherwise, the row shall act on that. */
     struct nspawn_config decided = *config;
 
+    if (config->boot == TRISTATE_NO)
+        decided.working_directory = NULL; /* our init goes there */
     if (run->no_veth)
         decided.network_veth = TRISTATE_NO;
     for (const struct option *option = nspawn_options; option->key != NULL; option++)
@@ -131,12 +134,20 @@ void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *ru
     strv_push(argv, NSPAWN_ARGV_PROGRAM);
     strv_push(argv, "--quiet");
     strv_push(argv, "--keep-unit");
-    strv_push(argv, "--settings=override"); /* the environment; see nspawn_settings */
+    if (config->boot == TRISTATE_YES) {
+        strv_push(argv, "--settings=override"); /* the environment; see nspawn_settings */
+    } else {
+        strv_push(argv, "--settings=no");
+        strv_push(argv, "--kill-signal=SIGTERM"); /* at `systemctl stop`; our init passes it on */
+    }
     strv_printf(argv, "--machine=%s", run->machine);
     strv_printf(argv, "--directory=%s", run->image);
     push_options(config, run, argv);
     push_user_namespace(run, argv);
     push_binds(&run->binds, argv);
     strv_push(argv, "--");
-    strv_copy(argv, &config->command);
+    if (config->boot == TRISTATE_YES)
+        strv_copy(argv, &config->command);
+    else
+        strv_push(argv, INSIDE_LINK_INIT);
 }

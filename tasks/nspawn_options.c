@@ -69,7 +69,6 @@ const struct option nspawn_options[] = {
     {
         OPTION_TRISTATE(struct nspawn_config, process_two),
         .fallback = "`true` with `boot = false`",
-        .argument = "--as-pid2",
         .help = "Run `command` under a small init: signals behave, zombies are reaped. An explicit "
                 "`false` makes `command` itself PID 1, for a command that is an init. Not together "
                 "with `boot`.",
@@ -90,7 +89,7 @@ const struct option nspawn_options[] = {
         OPTION_STRING_MAP(struct nspawn_config, environment),
         .multiline = true,
         .help = "Environment variables. Nomad's own, among them those of the job's `env` block, "
-                "win over one of the same name.",
+                "win over one of the same name. With `boot`, a value can't hold a line break.",
     },
     {
         OPTION_STRING(struct nspawn_config, working_directory),
@@ -100,10 +99,9 @@ const struct option nspawn_options[] = {
     },
     {
         OPTION_STRING(struct nspawn_config, user),
-        .argument = "--user=%s",
         .fallback = "the task's `user`, else root",
-        .help = "User inside as whom `command` runs, a name or a number; the image must have "
-                "`getent` to look it up. Not together with `boot`.",
+        .help = "User inside as whom `command` runs, a name of the image's /etc/passwd or a "
+                "number. Not together with `boot`.",
     },
     {
         OPTION_STRING(struct nspawn_config, hostname),

@@ -57,9 +57,9 @@ static int refuse(const char *name, const char *what, const char *why, struct fa
                     clean, what, why);
 }
 
-static int check_pair(const struct pair *pair, struct fail *reterr)
+static int check_limits(const struct pair *pair, struct fail *reterr)
 {
-    const char *why = why_not_text(pair->key);
+    const char *why = NULL;
 
     if (*pair->key == '\0')
         why = "is empty";
@@ -67,13 +67,37 @@ static int check_pair(const struct pair *pair, struct fail *reterr)
         why = "holds a '='";
     if (why != NULL)
         return refuse(pair->key, "name", why, reterr);
+    if (strlen(pair->key) + 1 + strlen(pair->value) > NSPAWN_SETTINGS_VARIABLE_BYTES_MAX)
+        return refuse(pair->key, "value", "is longer than execve(2) takes (128 KiB)", reterr);
+    return 0;
+}
 
-    why = why_not_text(pair->value);
-    if (why == NULL &&
-        strlen(pair->key) + 1 + strlen(pair->value) > NSPAWN_SETTINGS_VARIABLE_BYTES_MAX)
-        why = "is longer than execve(2) takes (128 KiB)";
+static int check_text(const struct pair *pair, struct fail *reterr)
+{
+    const char *why = why_not_text(pair->key);
+
     if (why != NULL)
-        return refuse(pair->key, "value", why, reterr);
+        return refuse(pair->key, "name", why, reterr);
+    why = why_not_text(pair->value);
+    return why != NULL ? refuse(pair->key, "value", why, reterr) : 0;
+}
+
+int nspawn_settings_check(const struct pairs *environment, struct fail *reterr)
+{
+    size_t n_bytes = 0;
+
+    for (size_t i = 0; i < environment->n_items; i++) {
+        const struct pair *pair = &environment->items[i];
+        int r = check_limits(pair, reterr);
+        if (r < 0)
+            return r;
+        n_bytes += strlen(pair->key) + strlen(pair->value) + 2;
+    }
+    if (n_bytes > NSPAWN_SETTINGS_BYTES_MAX)
+        return fail_set(reterr, -EINVAL,
+                        "the environment has %zu bytes, at most %zu are taken; hand the large "
+                        "variables over in files (template blocks)",
+                        n_bytes, NSPAWN_SETTINGS_BYTES_MAX);
     return 0;
 }
 
@@ -118,21 +142,18 @@ static char *append_pair(char *to, const struct pair *pair)
 int nspawn_settings_format(const struct pairs *environment, char **ret_text, struct fail *reterr)
 {
     static const char head[] = "[Exec]\n";
-    size_t n_bytes = 0, text_bytes = sizeof(head);
+    size_t text_bytes = sizeof(head);
 
+    int r = nspawn_settings_check(environment, reterr);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < environment->n_items; i++) {
         const struct pair *pair = &environment->items[i];
-        int r = check_pair(pair, reterr);
+        r = check_text(pair, reterr);
         if (r < 0)
             return r;
-        n_bytes += strlen(pair->key) + strlen(pair->value) + 2;
         text_bytes += line_bytes_max(pair);
     }
-    if (n_bytes > NSPAWN_SETTINGS_BYTES_MAX)
-        return fail_set(reterr, -EINVAL,
-                        "the environment has %zu bytes, at most %zu are taken; hand the large "
-                        "variables over in files (template blocks)",
-                        n_bytes, NSPAWN_SETTINGS_BYTES_MAX);
 
     char *text = alloc_zero(text_bytes, 1);
     char *to = stpcpy(text, head);

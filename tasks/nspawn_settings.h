@@ -10,6 +10,9 @@
 /* The job's `environment` with Nomad's variables over it. `ret` must be empty. */
 void nspawn_settings_merge(const struct pairs *job, const struct pairs *nomad, struct pairs *ret);
 
+/* Whether execve(2) takes it. -EINVAL names the variable. */
+int nspawn_settings_check(const struct pairs *environment, struct fail *reterr);
+
 /* The text of the file; heap. -EINVAL names the variable that the file can't carry, without its
  * value: it may be a secret. Tried with systemd 252, which carries all of UTF-8 (every control
  * character too, quotes of both kinds, backslashes, '%', '$', blanks at either end, the empty

@@ -124,6 +124,7 @@ void task_remove(struct task *task)
         task_set_state(task, TASK_REMOVING);
     task->op = unit_op_free(task->op);
     task->notify = notify_free(task->notify);
+    task->init = init_link_free(task->init);
     task->ownership = ownership_free(task->ownership);
     task->flow = flow_free(task->flow);
     if (task->dir == NULL) { /* never ours: nothing here is to be touched */

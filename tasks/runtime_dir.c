@@ -12,6 +12,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/init_link.h"
 
 #define LOCK_NAME "lock"
 #define ID_NAME   "id"
@@ -155,6 +156,7 @@ static void remove_entries(struct runtime_dir *dir)
 
 void runtime_dir_remove(struct runtime_dir *dir)
 {
+    init_link_remove_dir(dir->fd);
     remove_entries(dir);
     if (rmdir(dir->path) < 0 && errno != ENOENT)
         log_warn("cannot remove '%s': %s, ignoring", dir->path, strerror(errno));

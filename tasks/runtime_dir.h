@@ -12,6 +12,7 @@
 #define RUNTIME_DIR_STDOUT "stdout"
 #define RUNTIME_DIR_STDERR "stderr"
 #define RUNTIME_DIR_NOTIFY "notify"
+#define RUNTIME_DIR_SPEC   "spec" /* tasks/inside_spec.h */
 
 /* How long a plugin whose agent died may take to end before a new one gives up on its tasks. */
 #define RUNTIME_DIR_LOCK_WAIT_USEC (10 * UINT64_C(1000000))

@@ -16,10 +16,10 @@
 #include "tasks/image.h"
 #include "tasks/job_binds.h"
 #include "tasks/mount_points.h"
-#include "tasks/nspawn_settings.h"
 #include "tasks/probe.h"
 #include "tasks/settings_file.h"
 #include "tasks/start_failure.h"
+#include "tasks/start_init.h"
 #include "tasks/start_unit.h"
 #include "tasks/task.h"
 
@@ -196,20 +196,6 @@ static int make_mount_points(void *data, struct fail *fail)
     return mount_points_make(task->image, &task->dirs.binds, fail);
 }
 
-/* --- environment ----------------------------------------------------------------------------- */
-
-static int write_settings(void *data, struct fail *fail)
-{
-    struct task *task = data;
-    CLEANUP_FREE char *text = NULL;
-    struct pairs environment = {};
-
-    nspawn_settings_merge(&task->config.environment, &task->spec.env, &environment);
-    int r = nspawn_settings_format(&environment, &text, fail);
-    pairs_done(&environment);
-    return r < 0 ? r : settings_file_write(task->machine, text, fail);
-}
-
 /* By this a task that nobody knows any more is told from a later start of the same task. */
 static int write_id(void *data, struct fail *fail)
 {
@@ -333,13 +319,19 @@ static int examine_start(struct task *task)
     /* What nspawn said before it ended may still lie in the socket. */
     if (!task->is_ready && task->unit.exit_code != 0)
         notify_receive(task->notify);
-    if (!task->is_ready && unit_state_has_ended(&task->unit)) {
+    if (unit_state_has_ended(&task->unit)) {
+        start_init_receive(task);
+        if (task->fail.error < 0)
+            return task->fail.error;
+    }
+    bool is_up = task->is_ready && start_init_is_up(task);
+    if (!is_up && unit_state_has_ended(&task->unit)) {
         CLEANUP_FREE char *line = task_logs_last_line(task->logs);
         (void)start_failure_set(line, &task->unit, &task->fail);
     } else if (task->is_started && !task->unit.loaded) {
         (void)fail_set(&task->fail, -ECANCELED,
                        "somebody stopped the unit '%s' while the task started", task->unit_name);
-    } else if (!task->is_ready || !task->is_held || !task->is_started ||
+    } else if (!is_up || !task->is_held || !task->is_started ||
                task->unit.invocation_id[0] == '\0') {
         return -EAGAIN;
     }
@@ -385,7 +377,7 @@ static const struct flow_step start_steps[] = {
     { "find the image", find_image },
     { "prepare the directories", make_dirs },
     { "make the mount points", make_mount_points },
-    { "write the environment", write_settings },
+    { "prepare what runs inside", start_init_prepare },
     { "open the logs", open_logs },
     { "start the container", start_container },
     { "await the container", await_container },
@@ -450,6 +442,7 @@ static void finish_start(struct task *task)
     log_task_info(task->spec.id, "started as machine '%s'", task->machine);
     answer_started(task);
     task_set_state(task, TASK_RUNNING);
+    start_init_tell(task);
     task_handle_unit(task);
 }
 

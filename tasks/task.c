@@ -193,6 +193,7 @@ static void drop_activities(struct task *task)
     task->op = unit_op_free(task->op);
     task->watch = unit_watch_free(task->watch);
     task->notify = notify_free(task->notify);
+    task->init = init_link_free(task->init);
     task->oom = oom_watch_free(task->oom);
     task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
     task->ownership = ownership_free(task->ownership);

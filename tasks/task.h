@@ -14,6 +14,7 @@
 #include "tasks/cgroup.h"
 #include "tasks/driver.h"
 #include "tasks/flow.h"
+#include "tasks/init_link.h"
 #include "tasks/machine.h"
 #include "tasks/notify.h"
 #include "tasks/nspawn_options.h"
@@ -85,6 +86,7 @@ struct task {
     struct unit_watch *watch;
     struct unit_state unit;
     struct notify *notify;
+    struct init_link *init;
     struct oom_watch *oom;
     sd_event_source *oom_survived;
     struct task_dirs dirs;
@@ -95,6 +97,8 @@ struct task {
     struct bus_watch *bus_watch;
     sd_event_source *bus_deadline;
     bool is_ready, is_held, is_started, is_awaited;
+    bool is_executed;  /* of a single process: its init has said how it went */
+    int execute_error; /* negative errno: the command could not be executed */
     struct fail fail;
     driver_started_fn started_done;
     driver_done_fn recovered_done;

@@ -1,0 +1,205 @@
+#include "tasks/start_init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "tasks/init_program.h"
+#include "tasks/inside_spec.h"
+#include "tasks/nspawn_settings.h"
+#include "tasks/settings_file.h"
+
+/* --- the spec -------------------------------------------------------------------------------- */
+
+static void make_spec(const struct task *task, const struct pairs *environment,
+                      struct inside_spec *spec)
+{
+    const struct nspawn_config *config = &task->config;
+
+    *spec = (struct inside_spec){
+        .is_pid1 = !task->is_booted && !task->is_under_init,
+        .user = alloc_strdup(config->user),
+        .directory = alloc_strdup(config->working_directory),
+    };
+    if (!task->is_booted)
+        strv_copy(&spec->argv, &config->command);
+    for (size_t i = 0; i < environment->n_items; i++)
+        strv_printf(&spec->environment, "%s=%s", environment->items[i].key,
+                    environment->items[i].value);
+}
+
+/* Answers a descriptor of the file, for reading and writing. */
+static int write_spec(const struct task *task, const struct inside_spec *spec)
+{
+    CLEANUP_FREE uint8_t *bytes = NULL;
+    size_t n_bytes;
+
+    inside_spec_encode(spec, &bytes, &n_bytes);
+    CLEANUP_CLOSE int fd = openat(runtime_dir_fd(task->dir), RUNTIME_DIR_SPEC,
+                                  O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    ssize_t n = fd >= 0 ? write(fd, bytes, n_bytes) : -1;
+    explicit_bzero(bytes, n_bytes);
+    if (n < 0)
+        return -errno;
+    return n == (ssize_t)n_bytes ? TAKE_FD(fd) : -ENOSPC;
+}
+
+static int save_spec(const struct task *task, const struct pairs *environment, struct fail *fail)
+{
+    CLEANUP(inside_spec_done) struct inside_spec spec = {};
+
+    make_spec(task, environment, &spec);
+    int fd = write_spec(task, &spec);
+    if (fd < 0)
+        return fail_set_recoverable(fail, fd, "cannot write '%s/" RUNTIME_DIR_SPEC "': %s",
+                                    runtime_dir_path(task->dir), strerror(-fd));
+    return fd;
+}
+
+static int save_settings(const struct task *task, const struct pairs *environment,
+                         struct fail *fail)
+{
+    CLEANUP_FREE char *text = NULL;
+
+    int r = nspawn_settings_format(environment, &text, fail);
+    return r < 0 ? r : settings_file_write(task->machine, text, fail);
+}
+
+/* --- the init -------------------------------------------------------------------------------- */
+
+static void set_failure(struct task *task, const struct inside_link_report *report)
+{
+    const char *user = task->config.user != NULL ? task->config.user : "root";
+    const char *directory = task->config.working_directory, *reason = strerror(-report->error);
+
+    switch (report->stage) {
+    case INSIDE_LINK_STAGE_USER:
+        if (report->error == -ESRCH)
+            (void)fail_set(&task->fail, -EINVAL,
+                           "user '%s': the image knows no such user (/etc/passwd); name one that "
+                           "it knows, or write a number",
+                           user);
+        else
+            (void)fail_set(&task->fail, report->error, "user '%s': cannot become it inside: %s",
+                           user, reason);
+        return;
+    case INSIDE_LINK_STAGE_DIRECTORY:
+        (void)fail_set(&task->fail, -EINVAL,
+                       "the directory '%s' (working_directory) cannot be entered inside as user "
+                       "'%s': %s",
+                       directory != NULL ? directory : "/", user, reason);
+        return;
+    case INSIDE_LINK_STAGE_SPEC:
+        (void)fail_set(&task->fail, -EIO, "the init cannot read what it is to run: %s", reason);
+        return;
+    case INSIDE_LINK_STAGE_FILTERS:
+        (void)fail_set(&task->fail, -EIO, "the init cannot install the seccomp filters: %s",
+                       reason);
+        return;
+    case INSIDE_LINK_STAGE_NOTIFY:
+        (void)fail_set(&task->fail, -EIO, "the init cannot make its socket in /run: %s", reason);
+        return;
+    default:
+        (void)fail_set_recoverable(&task->fail, -EAGAIN,
+                                   "the init cannot make a process for the command: %s", reason);
+    }
+}
+
+/* An init that was to become the command says nothing when it has done so. */
+static void on_init(pid_t pid, const struct inside_link_report *report, void *data)
+{
+    struct task *task = data;
+
+    task->init = NULL;
+    if (pid > 0)
+        task->leader = pid;
+    if (report == NULL && task->is_under_init)
+        return; /* it has ended: nspawn's end tells */
+    task->is_executed = true;
+    if (report != NULL && report->stage == INSIDE_LINK_STAGE_EXECUTE)
+        task->execute_error = report->error;
+    else if (report != NULL && report->stage != INSIDE_LINK_STAGE_DONE)
+        set_failure(task, report);
+    task_start_progress(task);
+}
+
+/* The init lies below the directory that is bound first: nspawn goes by the length of the path. */
+static void bind_init(struct task *task, const char *program)
+{
+    CLEANUP_FREE char *dir = alloc_printf("%s/" INIT_LINK_DIR, runtime_dir_path(task->dir));
+    struct nspawn_bind_how how = { .read_only = true };
+
+    nspawn_binds_add(&task->dirs.binds, dir, INSIDE_LINK_DIR, how);
+    nspawn_binds_add(&task->dirs.binds, program, INSIDE_LINK_INIT, how);
+}
+
+static int await_init(struct task *task, int spec_fd, struct fail *fail)
+{
+    int fds[INSIDE_LINK_FD_MAX] = {
+        [INSIDE_LINK_FD_SPEC] = spec_fd,
+        [INSIDE_LINK_FD_STATUS] = init_link_create_status(runtime_dir_fd(task->dir)),
+        [INSIDE_LINK_FD_FILTERS] = -EBADF,
+    };
+
+    task->init = init_link_new(bus_event(task->host->bus), runtime_dir_path(task->dir), fds,
+                               on_init, task, fail);
+    return task->init != NULL ? 0 : fail->error;
+}
+
+static int prepare_init(struct task *task, const struct pairs *environment, struct fail *fail)
+{
+    CLEANUP_FREE char *program = NULL;
+
+    int r = nspawn_settings_check(environment, fail);
+    if (r >= 0)
+        r = init_program_file(&program, fail);
+    if (r >= 0)
+        r = save_spec(task, environment, fail);
+    if (r < 0)
+        return r;
+    bind_init(task, program);
+    return await_init(task, r, fail);
+}
+
+static int prepare_boot(struct task *task, const struct pairs *environment, struct fail *fail)
+{
+    int r = save_settings(task, environment, fail);
+    if (r < 0)
+        return r;
+    CLEANUP_CLOSE int fd = save_spec(task, environment, fail);
+    return fd < 0 ? fd : 0;
+}
+
+int start_init_prepare(void *data, struct fail *fail)
+{
+    struct task *task = data;
+    CLEANUP(pairs_done) struct pairs environment = {};
+
+    nspawn_settings_merge(&task->config.environment, &task->spec.env, &environment);
+    return task->is_booted ? prepare_boot(task, &environment, fail)
+                           : prepare_init(task, &environment, fail);
+}
+
+void start_init_receive(struct task *task)
+{
+    if (task->init != NULL)
+        init_link_receive(task->init);
+}
+
+bool start_init_is_up(const struct task *task)
+{
+    return task->is_booted || task->is_executed;
+}
+
+void start_init_tell(const struct task *task)
+{
+    if (task->execute_error < 0)
+        task_tell(task, NULL, "Command \"%s\" cannot be executed in the container: %s",
+                  task->config.command.items[0], strerror(-task->execute_error));
+}
