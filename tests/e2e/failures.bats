@@ -246,7 +246,7 @@ END
     nomad alloc status "$ALLOC" | grep -q 'does not support "none" networking mode'
 }
 
-@test "a variable with a line break is refused by name and not mangled" {
+@test "booted: a variable with a line break is refused by name and not mangled" {
     fails break "'TWO_LINES'" << 'END'
 config {
   image   = "busybox"
