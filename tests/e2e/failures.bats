@@ -249,9 +249,8 @@ END
 @test "booted: a variable with a line break is refused by name and not mangled" {
     fails break "'TWO_LINES'" << 'END'
 config {
-  image   = "busybox"
-  boot    = false
-  command = ["/bin/env"]
+  image     = "debian"
+  ephemeral = true
 }
 env {
   TWO_LINES = "one\ntwo"

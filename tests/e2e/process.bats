@@ -180,3 +180,35 @@ JOB
     await_log "got hup"
     grep -E '^(VmRSS|RssAnon)' "/proc/$leader/status" >&3
 }
+
+@test "machinectl poweroff ends the command in order" {
+    submit poweroff service << 'JOB'
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["/bin/sh", "-c", "trap 'echo got term; exit 3' TERM; echo up; while :; do sleep 1000 & wait; done"]
+}
+JOB
+    await_running poweroff
+    await_log up
+    machinectl poweroff "$(machine)"
+    await_dead poweroff
+    [ "$(exit_code)" = 3 ]
+    await_log "got term"
+}
+
+@test "what a process of any user says by sd_notify reaches systemd-nspawn" {
+    local cursor
+    cursor=$(journal_cursor)
+    submit notify service << 'JOB'
+user = "nobody"
+config {
+  image     = "debian"
+  boot      = false
+  ephemeral = true
+  command   = ["/bin/sh", "-c", "systemd-notify --ready --status='warm and ready'; sleep 1000"]
+}
+JOB
+    await_running notify
+    await_journal "$cursor" "Container running: warm and ready"
+}

@@ -308,6 +308,19 @@ static void test_nomad_s_variables_win(void **state)
     assert_string_equal(pairs_get(&merged, "NOMAD_TASK_NAME"), "web");
 }
 
+static void test_line_breaks_are_no_matter_of_execve(void **state)
+{
+    CLEANUP(pairs_done) struct pairs pairs = {};
+    CLEANUP_FAIL struct fail fail = {};
+
+    (void)state;
+    pairs_set(&pairs, "LINES", "one\ntwo\r\n\xff");
+    assert_int_equal(nspawn_settings_check(&pairs, &fail), 0);
+    pairs_set(&pairs, "a=b", "");
+    expect_fail_with(nspawn_settings_check(&pairs, &fail), &fail, -EINVAL,
+                     "environment variable 'a=b': its name holds a '='");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +338,7 @@ int main(void)
         FD_LEAK_TEST(test_quoting_never_outgrows_its_memory),
         FD_LEAK_TEST(test_whole_environment_has_a_largest_size),
         FD_LEAK_TEST(test_nomad_s_variables_win),
+        FD_LEAK_TEST(test_line_breaks_are_no_matter_of_execve),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
