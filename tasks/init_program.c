@@ -20,10 +20,13 @@ __asm__(".pushsection .rodata\n"
         "init_program_start:\n"
         ".incbin \"" INIT_PROGRAM_FILE "\"\n"
         "init_program_end:\n"
+        ".balign 8\n"
+        "init_program_size:\n"
+        ".quad init_program_end - init_program_start\n"
         ".popsection\n");
 
 extern const uint8_t init_program_start[] __attribute__((visibility("hidden")));
-extern const uint8_t init_program_end[] __attribute__((visibility("hidden")));
+extern const uint64_t init_program_size __attribute__((visibility("hidden")));
 
 /* /run is often mounted noexec: Debian's initramfs does so. */
 static const char *const program_dirs[] = {
@@ -36,7 +39,7 @@ static const char *const program_dirs[] = {
 void init_program_bytes(const uint8_t **ret_bytes, size_t *ret_n_bytes)
 {
     *ret_bytes = init_program_start;
-    *ret_n_bytes = (size_t)(init_program_end - init_program_start);
+    *ret_n_bytes = init_program_size;
 }
 
 /* FNV-1a. No defence: who can write there is root. */
