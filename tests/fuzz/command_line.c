@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "reactor/cleanup.h"
+#include "tasks/inside_link.h"
 #include "tests/fuzz/input.h"
 
 /* Colons that nspawn splits at: those without a backslash before them. */
@@ -27,6 +28,18 @@ static bool begins(const char *text, const char *begin)
     return strncmp(text, begin, strlen(begin)) == 0;
 }
 
+/* A booted system's arguments are the init's of the image; a command reaches ours another way. */
+static void check_command(const struct nspawn_config *config, char *const *words, size_t n)
+{
+    if (config->boot != TRISTATE_YES) {
+        MUST(n == 1 && strcmp(words[0], INSIDE_LINK_INIT) == 0);
+        return;
+    }
+    MUST(n == config->command.n_items);
+    for (size_t i = 0; i < n; i++)
+        MUST(strcmp(words[i], config->command.items[i]) == 0);
+}
+
 /* Ours come before "--"; nothing that a job says is taken for one of nspawn's own, and nothing in
  * a path for a part of its own. */
 void command_line_check(const struct nspawn_config *config, const struct nspawn_run *run)
@@ -46,7 +59,5 @@ void command_line_check(const struct nspawn_config *config, const struct nspawn_
         n_binds++;
     }
     MUST(n_binds == run->binds.n_items);
-    MUST(argv.n_items - (i + 1) == config->command.n_items);
-    for (size_t k = 0; k < config->command.n_items; k++)
-        MUST(strcmp(argv.items[i + 1 + k], config->command.items[k]) == 0);
+    check_command(config, argv.items + i + 1, argv.n_items - (i + 1));
 }
