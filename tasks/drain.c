@@ -10,7 +10,16 @@
 #include "reactor/log.h"
 #include "tasks/cgroup.h"
 #include "tasks/init_link.h"
+#include "tasks/leader.h"
 #include "tasks/task.h"
+
+static void set_exit(struct task *task, int wait_status)
+{
+    bool is_killed = WIFSIGNALED(wait_status);
+
+    task->exit.signal = is_killed ? WTERMSIG(wait_status) : 0;
+    task->exit.exit_code = is_killed ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
 
 /* What the init of a single process has left: exact, also when the unit is gone. */
 static bool take_init_status(struct task *task)
@@ -19,8 +28,33 @@ static bool take_init_status(struct task *task)
 
     if (task->is_booted || init_link_read_status(runtime_dir_fd(task->dir), &status) < 0)
         return false;
-    task->exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    task->exit.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    set_exit(task, status);
+    return true;
+}
+
+/* What the kernel says of PID 1 inside, where it does. One that called reboot(2) was ended by the
+ * kernel with one of these two signals, which are no end of its own: nspawn tells power-off (0) from
+ * reboot (133). */
+static bool take_leader_status(struct task *task)
+{
+    int status;
+
+    if (task->leader_fd < 0 || leader_status(task->leader_fd, &status) < 0)
+        return false;
+    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGHUP || WTERMSIG(status) == SIGINT))
+        return false;
+    set_exit(task, status);
+    return true;
+}
+
+/* What nspawn makes of a leader that was killed, or nspawn killed itself; and by us. */
+static bool take_kill(struct task *task)
+{
+    const struct unit_state *unit = &task->unit;
+
+    if (!task->is_killed || (unit->exit_code == CLD_EXITED && unit->exit_status != 1))
+        return false;
+    set_exit(task, SIGKILL);
     return true;
 }
 
@@ -32,6 +66,10 @@ static void note_exit(struct task *task)
     task->completed_usec = unit->exited_usec;
     if (take_init_status(task)) {
         log_task_debug(task->spec.id, "the init has left the exit status");
+    } else if (take_leader_status(task)) {
+        log_task_debug(task->spec.id, "the kernel has kept the exit status");
+    } else if (take_kill(task)) {
+        log_task_debug(task->spec.id, "it was killed by us");
     } else if (!unit_state_has_ended(unit)) {
         task_set_exit_error(task, "systemd no longer knows the task's unit: somebody stopped and "
                                   "removed it, and its exit status is lost");
@@ -85,6 +123,7 @@ void task_drain(struct task *task)
 {
     note_exit(task);
     task->leader = 0;
+    task->leader_fd = close_fd(task->leader_fd);
     task->op = unit_op_free(task->op);
     task->notify = notify_free(task->notify);
     task->oom = oom_watch_free(task->oom);

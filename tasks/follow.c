@@ -7,6 +7,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/leader.h"
 #include "tasks/task.h"
 
 void task_handle_unit(struct task *task)
@@ -17,12 +18,24 @@ void task_handle_unit(struct task *task)
         task_drain(task);
 }
 
+void task_note_leader(struct task *task, pid_t leader)
+{
+    task->leader = leader;
+    if (leader <= 0 || task->leader_fd >= 0)
+        return;
+    int fd = leader_open(leader, task->unit.main_pid, task->unit_name);
+    if (fd < 0)
+        log_task_debug(task->spec.id, "leader %d: %s", (int)leader, strerror(-fd));
+    else
+        task->leader_fd = fd;
+}
+
 static void on_notified(const struct notify_message *message, void *data)
 {
     struct task *task = data;
 
     if (message->leader > 0)
-        task->leader = message->leader;
+        task_note_leader(task, message->leader);
     if (message->status != NULL)
         log_task_debug(task->spec.id, "nspawn: %s", message->status);
     if (message->ready && task->state == TASK_STARTING && !task->is_ready) {

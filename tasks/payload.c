@@ -11,7 +11,7 @@
 #include "reactor/cleanup.h"
 
 /* The files of /proc that are read here are short; a longer one is not what we think. */
-static int read_proc(const char *path, char *buffer, size_t n)
+int payload_read_proc(const char *path, char *buffer, size_t n)
 {
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -29,7 +29,7 @@ int payload_find_child(pid_t leader, pid_t *ret)
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/task/%d/children", leader, leader);
     char text[4096];
 
-    int r = read_proc(path, text, sizeof(text));
+    int r = payload_read_proc(path, text, sizeof(text));
     if (r < 0)
         return r;
     long pid = strtol(text, NULL, 10);
@@ -45,7 +45,7 @@ static int read_parent(pid_t pid, pid_t *ret)
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/stat", pid);
     char text[1024];
 
-    int r = read_proc(path, text, sizeof(text));
+    int r = payload_read_proc(path, text, sizeof(text));
     if (r < 0)
         return r;
     const char *name_end = strrchr(text, ')');
@@ -56,17 +56,24 @@ static int read_parent(pid_t pid, pid_t *ret)
     return 0;
 }
 
+int payload_check_parent(pid_t pid, pid_t parent)
+{
+    pid_t now;
+
+    int r = read_parent(pid, &now);
+    if (r < 0)
+        return r;
+    return now == parent ? 0 : -ESRCH;
+}
+
 int payload_kill_child(pid_t parent, pid_t child, int signal)
 {
     CLEANUP_CLOSE int fd = pidfd_open(child, 0);
-    pid_t now;
 
     if (fd < 0)
         return -errno;
-    int r = read_parent(child, &now);
+    int r = payload_check_parent(child, parent);
     if (r < 0)
         return r;
-    if (now != parent)
-        return -ESRCH;
     return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

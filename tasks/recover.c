@@ -121,7 +121,7 @@ static void on_leader(pid_t leader, const struct fail *fail, void *data)
     struct task *task = data;
 
     task->machine_op = NULL;
-    task->leader = leader;
+    task_note_leader(task, leader);
     if (fail != NULL)
         log_task_warn(task->spec.id, "%s; until it is known, the task can only be killed",
                       fail_text(fail));

@@ -118,7 +118,7 @@ static void on_init(pid_t pid, const struct inside_link_report *report, void *da
 
     task->init = NULL;
     if (pid > 0)
-        task->leader = pid;
+        task_note_leader(task, pid);
     if (report == NULL && task->is_under_init)
         return; /* it has ended: nspawn's end tells */
     task->is_executed = true;

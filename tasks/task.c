@@ -167,6 +167,7 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
 
     task->host = host;
     task->state = state;
+    task->leader_fd = -EBADF;
     task_spec_move(&task->spec, spec);
     task->machine = machine_name_make(task->spec.name, task->spec.alloc_id);
     task->unit_name = machine_name_unit(task->machine);
@@ -212,6 +213,7 @@ struct task *task_free(struct task *task)
     while (!LIST_EMPTY(&task->waiters))
         task_waiter_free(LIST_FIRST(&task->waiters));
     task->dir = runtime_dir_free(task->dir);
+    task->leader_fd = close_fd(task->leader_fd);
     task_dirs_done(&task->dirs);
     nspawn_config_done(&task->config);
     strv_done(&task->shifted_dirs);

@@ -76,7 +76,8 @@ struct task {
     char *invocation_id;
     uid_t uid_base;
     struct strv shifted_dirs;
-    pid_t leader; /* 0: not known */
+    pid_t leader;  /* 0: not known */
+    int leader_fd; /* its pidfd; negative: not known */
 
     struct flow *flow;
     struct runtime_dir *dir;
@@ -108,6 +109,7 @@ struct task {
     int stop_signal; /* 0: the way that suits the container */
     uint64_t stop_usec;
     unsigned stop_stage;
+    bool is_killed; /* SIGKILL was sent by us */
     sd_event_source *stop_timer;
     struct task_requests stops, destroys;
 
@@ -170,6 +172,8 @@ int task_clear_slice(void *task, struct fail *fail);
 /* A start that failed has been cleared away: tell who asked for it. */
 void task_fail_start(struct task *task);
 
+/* Who the leader is; 0: nobody knows. */
+void task_note_leader(struct task *task, pid_t leader);
 /* Shared by start and recovery (follow.c): hear what nspawn says. */
 int task_follow_notify(struct task *task, struct fail *reterr);
 /* Hear of processes that the kernel kills for want of memory while the task goes on. */
