@@ -125,6 +125,8 @@ void task_drain(struct task *task)
     task->leader = 0;
     task->leader_fd = close_fd(task->leader_fd);
     task->op = unit_op_free(task->op);
+    task_end_freeze(task);
+    task_end_status(task);
     task->notify = notify_free(task->notify);
     task->oom = oom_watch_free(task->oom);
     task->oom_survived = sd_event_source_disable_unref(task->oom_survived);

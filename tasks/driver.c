@@ -180,8 +180,12 @@ void driver_stop_task(struct driver *driver, const char *id, uint64_t timeout_us
         answers_add(driver->answers, done, data, &fail);
         return;
     }
-    task_requests_add(&task->stops, done, data);
-    task_stop(task, number, timeout_usec);
+    if (task->state == TASK_RUNNING || task->state == TASK_RECOVERING)
+        task_requests_add(&task->stops, done, data);
+    else
+        answers_add(driver->answers, done, data, NULL);
+    if (task_is_alive(task))
+        task_stop(task, number, timeout_usec);
 }
 
 /* "<alloc id>/<task name>/<hex>", Nomad's form. Strings of *ret_name are heap. */
@@ -250,8 +254,12 @@ void driver_signal_task(struct driver *driver, const char *id, const char *signa
         (void)fail_unknown(id, &fail);
     } else {
         int number = signal_name_parse(signal != NULL ? signal : "", &fail);
-        if (number >= 0)
+        if (number == SIGSTOP || number == SIGCONT) {
+            if (task_freeze(task, number, done, data, &fail) >= 0)
+                return;
+        } else if (number >= 0) {
             (void)task_signal(task, number, &fail);
+        }
     }
     answers_add(driver->answers, done, data, &fail);
 }

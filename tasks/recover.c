@@ -35,6 +35,7 @@ static int take_state(struct task *task, const struct driver_state *state, struc
     if (r < 0)
         return r;
     task->is_booted = state->boot;
+    task->is_ready_told = true; /* or may have been */
     task->is_under_init = state->as_pid2;
     task->uid_base = state->uid_base;
     task->started_usec = state->started_usec;

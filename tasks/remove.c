@@ -6,6 +6,7 @@
 
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/leader.h"
 #include "tasks/settings_file.h"
 #include "tasks/task.h"
 
@@ -35,6 +36,10 @@ int task_clear_container(void *data, struct fail *fail)
     if (has_nothing_to_clear(task))
         return 0;
     task->watch = unit_watch_free(task->watch);
+    /* Killing nspawn itself would leave its copy of an ephemeral image; the stop that follows ends
+     * nspawn in order. */
+    if (task->leader_fd >= 0 && leader_signal(task->leader_fd, SIGKILL) >= 0)
+        return 0;
     task->op = unit_kill(task->host->units, task->unit_name, "all", SIGKILL, on_step_done, task);
     return FLOW_WAIT;
 }
@@ -123,6 +128,8 @@ void task_remove(struct task *task)
     if (task->state != TASK_REMOVING)
         task_set_state(task, TASK_REMOVING);
     task->op = unit_op_free(task->op);
+    task_end_freeze(task);
+    task_end_status(task);
     task->notify = notify_free(task->notify);
     task->init = init_link_free(task->init);
     task->ownership = ownership_free(task->ownership);

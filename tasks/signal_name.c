@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "reactor/alloc.h"
+
 /* At most two digits are a signal; what is longer is none. */
 static bool parse_number(const char *text, int *ret)
 {
@@ -59,6 +61,13 @@ static int parse_name(const char *name)
     return signal < 0 ? parse_realtime(name) : signal;
 }
 
+/* Written out, as who mistyped one wants to read them; a test holds it to what is parsed. */
+#define SIGNAL_NAMES                                                                       \
+    "SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGIOT, SIGBUS, SIGFPE, SIGKILL, " \
+    "SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, "  \
+    "SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, "   \
+    "SIGWINCH, SIGPOLL, SIGIO, SIGPWR, SIGSYS, SIGRTMIN, SIGRTMIN+n, SIGRTMAX-n, SIGRTMAX"
+
 int signal_name_parse(const char *name, struct fail *reterr)
 {
     int signal;
@@ -67,8 +76,17 @@ int signal_name_parse(const char *name, struct fail *reterr)
         signal = parse_name(strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name);
     if (signal < 1 || signal > SIGRTMAX)
         return fail_set(reterr, -EINVAL,
-                        "signal '%s': expected a name like SIGTERM, SIGUSR1 or SIGRTMIN+3, or a "
-                        "number from 1 to %d",
-                        name, SIGRTMAX);
+                        "signal '%s': expected one of " SIGNAL_NAMES ", or a number from 1 to %d", name,
+                        SIGRTMAX);
     return signal;
+}
+
+char *signal_name_format(int signal)
+{
+    const char *abbreviation = signal < SIGRTMIN ? sigabbrev_np(signal) : NULL;
+
+    if (signal >= SIGRTMIN)
+        return signal == SIGRTMIN ? alloc_strdup("SIGRTMIN")
+                                  : alloc_printf("SIGRTMIN+%d", signal - SIGRTMIN);
+    return abbreviation != NULL ? alloc_printf("SIG%s", abbreviation) : alloc_printf("%d", signal);
 }

@@ -176,6 +176,7 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
     LIST_INIT(&task->waiters);
     STAILQ_INIT(&task->stops);
     STAILQ_INIT(&task->destroys);
+    STAILQ_INIT(&task->freezes);
     int r = sd_event_add_defer(bus_event(host->bus), &task->answer, on_answer, task);
     assert(r >= 0);
     r = sd_event_source_set_enabled(task->answer, SD_EVENT_OFF);
@@ -192,9 +193,11 @@ static void drop_activities(struct task *task)
     task->dir_op = runtime_dir_op_free(task->dir_op);
     task->machine_op = machine_op_free(task->machine_op);
     task->op = unit_op_free(task->op);
+    task->freeze = unit_op_free(task->freeze);
     task->watch = unit_watch_free(task->watch);
     task->notify = notify_free(task->notify);
     task->init = init_link_free(task->init);
+    task_end_status(task);
     task->oom = oom_watch_free(task->oom);
     task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
     task->ownership = ownership_free(task->ownership);
@@ -210,6 +213,7 @@ struct task *task_free(struct task *task)
         return NULL;
     drop_activities(task);
     assert(STAILQ_EMPTY(&task->stops) && STAILQ_EMPTY(&task->destroys));
+    assert(STAILQ_EMPTY(&task->freezes));
     while (!LIST_EMPTY(&task->waiters))
         task_waiter_free(LIST_FIRST(&task->waiters));
     task->dir = runtime_dir_free(task->dir);
@@ -244,6 +248,7 @@ void task_abandon(struct task *task)
         recovered_done(&fail, task->done_data);
     task_requests_answer(&task->stops, &fail);
     task_requests_answer(&task->destroys, &fail);
+    task_requests_answer(&task->freezes, &fail);
 }
 
 void task_set_exit_error(struct task *task, const char *error)

@@ -97,6 +97,10 @@ struct task {
     /* Start and recovery: what is still waited for, and who for. */
     struct bus_watch *bus_watch;
     sd_event_source *bus_deadline;
+    bool is_ready_told; /* what runs inside has said that it is ready */
+    char *status_text; /* the newest that was not told */
+    uint64_t status_told_usec; /* CLOCK_MONOTONIC */
+    sd_event_source *status_timer;
     bool is_ready, is_held, is_started, is_awaited;
     bool is_executed;  /* of a single process: its init has said how it went */
     int execute_error; /* negative errno: the command could not be executed */
@@ -110,8 +114,9 @@ struct task {
     uint64_t stop_usec;
     unsigned stop_stage;
     bool is_killed; /* SIGKILL was sent by us */
+    struct unit_op *freeze; /* or thaw */
     sd_event_source *stop_timer;
-    struct task_requests stops, destroys;
+    struct task_requests stops, destroys, freezes;
 
     /* The end. */
     struct task_exit exit;
@@ -151,8 +156,14 @@ void task_start(struct task *task);
 /* An error ends it at once: nothing was begun. */
 int task_recover(struct task *task, const uint8_t *driver_state, size_t n_bytes,
                  struct fail *reterr);
+/* In any state in which the task is alive; one that starts is given up. */
 void task_stop(struct task *task, int signal, uint64_t timeout_usec);
 int task_signal(struct task *task, int signal, struct fail *reterr);
+/* SIGSTOP or SIGCONT: the container as a whole. An error: `done` is not called. */
+/* The container ends: whoever waits for that is told so. */
+void task_end_freeze(struct task *task);
+int task_freeze(struct task *task, int signal, driver_done_fn done, void *data,
+                struct fail *reterr);
 void task_drain(struct task *task);
 void task_remove(struct task *task);
 /* In state REMOVING from its birth: a task that nobody knows any more. What is there is removed if
@@ -178,5 +189,7 @@ void task_note_leader(struct task *task, pid_t leader);
 int task_follow_notify(struct task *task, struct fail *reterr);
 /* Hear of processes that the kernel kills for want of memory while the task goes on. */
 void task_follow_oom(struct task *task);
+/* No more of what it says is told. */
+void task_end_status(struct task *task);
 /* What the unit says once the task runs: the end of the container leads to task_drain. */
 void task_handle_unit(struct task *task);

@@ -20,7 +20,7 @@ enum op_state {
     OP_STATE_MAX
 };
 
-enum op_kind { OP_START, OP_STOP, OP_RESET, OP_KILL, OP_KIND_MAX };
+enum op_kind { OP_START, OP_STOP, OP_RESET, OP_KILL, OP_FREEZE, OP_THAW, OP_KIND_MAX };
 
 struct unit_op {
     LIST_ENTRY(unit_op) entry;
@@ -158,6 +158,10 @@ static int call_of(struct unit_op *op, sd_bus *bus, sd_bus_message **ret)
         return unit_call_named(bus, "ResetFailedUnit", op->name, NULL, ret);
     case OP_KILL:
         return unit_call_kill(op->call, bus, op->name, ret);
+    case OP_FREEZE:
+        return unit_call_named(bus, "FreezeUnit", op->name, NULL, ret);
+    case OP_THAW:
+        return unit_call_named(bus, "ThawUnit", op->name, NULL, ret);
     case OP_KIND_MAX:
         break;
     }
@@ -256,6 +260,16 @@ struct unit_op *unit_kill(struct units *units, const char *name, const char *who
 
     op->call = unit_call_for_kill(whom, signal);
     return op;
+}
+
+struct unit_op *unit_freeze(struct units *units, const char *name, unit_done_fn done, void *data)
+{
+    return op_new(units, OP_FREEZE, name, done, data);
+}
+
+struct unit_op *unit_thaw(struct units *units, const char *name, unit_done_fn done, void *data)
+{
+    return op_new(units, OP_THAW, name, done, data);
 }
 
 struct unit_op *unit_op_free(struct unit_op *op)

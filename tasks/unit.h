@@ -48,4 +48,7 @@ struct unit_op *unit_stop(struct units *units, const char *name, unit_done_fn do
 /* `whom`: "main" or "all". A unit that is not loaded: done. */
 struct unit_op *unit_kill(struct units *units, const char *name, const char *whom, int signal,
                           unit_done_fn done, void *data);
+/* All processes of the unit are frozen, or run again. Done when systemd says that they are. */
+struct unit_op *unit_freeze(struct units *units, const char *name, unit_done_fn done, void *data);
+struct unit_op *unit_thaw(struct units *units, const char *name, unit_done_fn done, void *data);
 struct unit_op *unit_op_free(struct unit_op *op);

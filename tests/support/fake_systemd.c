@@ -198,6 +198,8 @@ struct fake_systemd *fake_systemd_new(struct fake_bus *fake, sd_event *event)
     fake_bus_method(fake, "StartTransientUnit", on_start, systemd);
     fake_bus_method(fake, "StopUnit", on_stop, systemd);
     fake_bus_method(fake, "ResetFailedUnit", on_named, systemd);
+    fake_bus_method(fake, "FreezeUnit", on_named, systemd);
+    fake_bus_method(fake, "ThawUnit", on_named, systemd);
     fake_bus_method(fake, "KillUnit", on_named, systemd);
     return systemd;
 }

@@ -10,7 +10,8 @@
 
 struct fake_systemd;
 
-/* Answers Subscribe, StartTransientUnit, StopUnit, ResetFailedUnit and KillUnit on `fake`. */
+/* Answers Subscribe, StartTransientUnit, StopUnit, ResetFailedUnit, KillUnit, FreezeUnit
+ * and ThawUnit on `fake`. */
 struct fake_systemd *fake_systemd_new(struct fake_bus *fake, sd_event *event);
 /* Drops the units with their descriptors. */
 struct fake_systemd *fake_systemd_free(struct fake_systemd *systemd);

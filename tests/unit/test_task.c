@@ -220,14 +220,14 @@ static void test_requests_that_come_while_others_are_answered_wait(void **state)
     strv_done(&chain.heard);
 }
 
-static void test_stop_asked_for_while_it_started_is_taken_up(void **state)
+static void test_stop_asked_for_while_it_was_recovered_is_taken_up(void **state)
 {
-    struct scene *scene = scene_new(TASK_STARTING);
+    struct scene *scene = scene_new(TASK_RECOVERING);
 
     (void)state;
     task_requests_add(&scene->task->stops, on_done, scene);
     task_stop(scene->task, SIGUSR1, 3000000);
-    assert_int_equal(scene->task->state, TASK_STARTING);
+    assert_int_equal(scene->task->state, TASK_RECOVERING);
     task_set_state(scene->task, TASK_RUNNING);
     assert_int_equal(scene->task->state, TASK_STOPPING);
     assert_int_equal(scene->task->stop_signal, SIGUSR1);
@@ -423,7 +423,7 @@ int main(void)
         FD_LEAK_TEST(test_container_may_live_until_it_is_drained),
         FD_LEAK_TEST(test_names_follow_from_the_task),
         FD_LEAK_TEST(test_requests_that_come_while_others_are_answered_wait),
-        FD_LEAK_TEST(test_stop_asked_for_while_it_started_is_taken_up),
+        FD_LEAK_TEST(test_stop_asked_for_while_it_was_recovered_is_taken_up),
         FD_LEAK_TEST(test_destroy_asked_for_while_it_started_kills_it),
         FD_LEAK_TEST(test_stops_are_answered_when_it_has_exited),
         FD_LEAK_TEST(test_destroy_goes_on_when_it_has_exited),
