@@ -32,14 +32,16 @@ static bool take_init_status(struct task *task)
     return true;
 }
 
-/* What the kernel says of PID 1 inside, where it does. One that called reboot(2) was ended by the
- * kernel with one of these two signals, which are no end of its own: nspawn tells power-off (0) from
- * reboot (133). */
+/* What the kernel says of PID 1 inside, where it does. One that called reboot(2) has exited with 0,
+ * or was ended by the kernel with one of these two signals: nspawn, its parent, tells power-off (0)
+ * from reboot (133). */
 static bool take_leader_status(struct task *task)
 {
     int status;
 
     if (task->leader_fd < 0 || leader_status(task->leader_fd, &status) < 0)
+        return false;
+    if (status == 0 && unit_state_has_ended(&task->unit))
         return false;
     if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGHUP || WTERMSIG(status) == SIGINT))
         return false;

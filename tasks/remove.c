@@ -6,7 +6,6 @@
 
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "tasks/leader.h"
 #include "tasks/settings_file.h"
 #include "tasks/task.h"
 
@@ -38,7 +37,7 @@ int task_clear_container(void *data, struct fail *fail)
     task->watch = unit_watch_free(task->watch);
     /* Killing nspawn itself would leave its copy of an ephemeral image; the stop that follows ends
      * nspawn in order. */
-    if (task->leader_fd >= 0 && leader_signal(task->leader_fd, SIGKILL) >= 0)
+    if (task_kill_inside(task) >= 0)
         return 0;
     task->op = unit_kill(task->host->units, task->unit_name, "all", SIGKILL, on_step_done, task);
     return FLOW_WAIT;

@@ -4,10 +4,12 @@
  * re-executing, and then answers seconds later. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
@@ -52,6 +54,19 @@ static int kill_payload(const struct task *task, int signal)
         return -ESRCH;
     int r = payload_find_child(task->leader, &child);
     return r < 0 ? r : payload_kill_child(task->leader, child, signal);
+}
+
+int task_kill_inside(const struct task *task)
+{
+    CLEANUP_FREE char *slice = task_cgroup_path(task);
+
+    if (slice == NULL)
+        return -ENOENT;
+    CLEANUP_FREE char *path = alloc_printf("%s/%s/payload/cgroup.kill", slice, task->unit_name);
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    return write(fd, "1", 1) < 0 ? -errno : 0;
 }
 
 int task_signal(struct task *task, int signal, struct fail *reterr)
@@ -159,7 +174,7 @@ static void kill_unit(struct task *task, const char *whom, int signal)
 static void kill_all(struct task *task)
 {
     task->is_killed = true;
-    if (kill_leader(task, SIGKILL) < 0)
+    if (kill_leader(task, SIGKILL) < 0 && task_kill_inside(task) < 0)
         kill_unit(task, "all", SIGKILL);
 }
 

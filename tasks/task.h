@@ -159,9 +159,11 @@ int task_recover(struct task *task, const uint8_t *driver_state, size_t n_bytes,
 /* In any state in which the task is alive; one that starts is given up. */
 void task_stop(struct task *task, int signal, uint64_t timeout_usec);
 int task_signal(struct task *task, int signal, struct fail *reterr);
-/* SIGSTOP or SIGCONT: the container as a whole. An error: `done` is not called. */
 /* The container ends: whoever waits for that is told so. */
 void task_end_freeze(struct task *task);
+/* Kills all processes of the container but nspawn. -ENOENT: there are none, or the kernel can't. */
+int task_kill_inside(const struct task *task);
+/* SIGSTOP or SIGCONT: the container as a whole. An error: `done` is not called. */
 int task_freeze(struct task *task, int signal, driver_done_fn done, void *data,
                 struct fail *reterr);
 void task_drain(struct task *task);
