@@ -194,6 +194,27 @@ static void test_start_that_nobody_could_finish_is_told_so(void **state)
     scene_free(scene);
 }
 
+static void test_stop_of_a_start_is_answered_at_once_and_the_start_fails(void **state)
+{
+    struct scene *scene = scene_new();
+    struct scene stopper = { .event = scene->event };
+    struct task_spec spec = make_spec("{'image': '/nonexistent'}");
+
+    (void)state;
+    fake_bus_vanish(scene->fake); /* for which the start waits */
+    driver_start_task(scene->driver, &spec, on_started, scene);
+    event_run_pending(scene->event);
+    driver_stop_task(scene->driver, ID, 60000000, "SIGTERM", on_done, &stopper);
+    assert_false(scene->is_done);
+    await_done(&stopper);
+    assert_int_equal(stopper.error, 0);
+    if (!scene->is_done)
+        assert_true(event_run_until_set(scene->event, &scene->is_done));
+    assert_int_equal(scene->error, -ECANCELED);
+    assert_non_null(strstr(scene->text, "stopped while it started"));
+    scene_free(scene);
+}
+
 static void test_recovery_of_nonsense_is_refused(void **state)
 {
     struct scene *scene = scene_new();
@@ -215,6 +236,7 @@ int main(void)
         FD_LEAK_TEST(test_start_without_image_is_refused),
         FD_LEAK_TEST(test_start_with_an_unknown_option_is_refused_by_name),
         FD_LEAK_TEST(test_start_that_nobody_could_finish_is_told_so),
+        FD_LEAK_TEST(test_stop_of_a_start_is_answered_at_once_and_the_start_fails),
         FD_LEAK_TEST(test_recovery_of_nonsense_is_refused),
     };
 
