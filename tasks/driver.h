@@ -87,8 +87,9 @@ int driver_wait_task(struct driver *driver, const char *id, task_exited_fn done,
                      struct task_waiter **ret, struct fail *reterr);
 struct task_waiter *task_waiter_free(struct task_waiter *waiter);
 
-/* Unknown, ended, starting and stopping tasks are answered at once; of a running one when it has
- * ended, or a second after the timeout at the latest. `signal`: name or NULL/"" for the driver's own. */
+/* Unknown, ended, starting and stopping tasks are answered at once; a running one when it has
+ * ended, or a second after the timeout at the latest. `signal`: name or NULL/"" for the driver's
+ * own. */
 void driver_stop_task(struct driver *driver, const char *id, uint64_t timeout_usec,
                       const char *signal, driver_done_fn done, void *data);
 /* Removes all that is left of a task. Unknown ids: done. */

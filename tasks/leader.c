@@ -13,8 +13,8 @@
 #include "reactor/cleanup.h"
 #include "tasks/payload.h"
 
-/* PIDFD_GET_INFO of Linux 6.13 and PIDFD_INFO_EXIT of 6.15, which the headers of older distributions
- * lack. The first published size is enough, and newer kernels take it. */
+/* PIDFD_GET_INFO of Linux 6.13 and PIDFD_INFO_EXIT of 6.15, which the headers of older
+ * distributions lack. The first published size is enough, and newer kernels take it. */
 struct pidfd_info_v0 {
     uint64_t mask, cgroup_id;
     uint32_t ids[11];

@@ -76,8 +76,9 @@ int signal_name_parse(const char *name, struct fail *reterr)
         signal = parse_name(strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name);
     if (signal < 1 || signal > SIGRTMAX)
         return fail_set(reterr, -EINVAL,
-                        "signal '%s': expected one of " SIGNAL_NAMES ", or a number from 1 to %d", name,
-                        SIGRTMAX);
+                        "signal '%s': expected one of " SIGNAL_NAMES
+                        ", or a number from 1 to %d",
+                        name, SIGRTMAX);
     return signal;
 }
 

@@ -1,4 +1,4 @@
-/* Ending a container: a signal, the kill timeout, SIGKILL; signals on the way; and giving up a start.
+/* Ending a container: a signal, the kill timeout, SIGKILL; signals on the way; giving up a start.
  *
  * What has to be in time goes to the processes by pidfd, never over the bus: systemd may be
  * re-executing, and then answers seconds later. */
@@ -40,7 +40,9 @@ static int kill_leader(const struct task *task, int signal)
     if (task->leader_fd >= 0)
         return leader_signal(task->leader_fd, signal);
     /* Found again, but not yet known to be nspawn's child. */
-    return task->leader > 0 ? payload_kill_child(task->unit.main_pid, task->leader, signal) : -ESRCH;
+    if (task->leader == 0)
+        return -ESRCH;
+    return payload_kill_child(task->unit.main_pid, task->leader, signal);
 }
 
 /* The process that is "the task": the init's child, or PID 1 itself. */

@@ -1,5 +1,5 @@
-/* Stops, with real processes for the container and systemd on a fake bus: what is sent, to whom, and
- * who is answered when. */
+/* Stops, with real processes for the container and systemd on a fake bus: what is sent, to whom,
+ * and who is answered when. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
