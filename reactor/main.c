@@ -123,6 +123,7 @@ static void add_services(struct plugin *plugin)
     } services[] = {
         { base_methods, plugin->driver },          { driver_info_methods, plugin->driver },
         { driver_task_methods, plugin->driver },   { driver_stream_methods, plugin->driver },
+        { driver_exec_methods, plugin->driver },
         { plugin_methods, &plugin->service },      { health_methods, NULL },
     };
 

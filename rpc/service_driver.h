@@ -10,6 +10,9 @@ extern const struct rpc_method driver_info_methods[];
 /* What is done with tasks. */
 extern const struct rpc_method driver_task_methods[];
 
+/* What is executed in running tasks. */
+extern const struct rpc_method driver_exec_methods[];
+
 /* Fingerprint, TaskEvents and TaskStats, held open until the agent goes: one that ends is opened
  * again at once. */
 extern const struct rpc_method driver_stream_methods[];
@@ -25,6 +28,13 @@ void service_driver_register_recoverable(void);
  * are left out, and the fingerprint is told again when it reads on: none of them is worth
  * memory. */
 #define SERVICE_DRIVER_STREAM_BYTES_MAX (64 * 1024)
+
+/* Of each of the two outputs of an ExecTask; the rest is left out. Both fit into one message, and
+ * Nomad keeps a few KiB of a check's output. */
+#define SERVICE_DRIVER_EXEC_BYTES_MAX (1024 * 1024)
+
+/* In each direction of an ExecTaskStreaming: above it no more is read until all is out. */
+#define SERVICE_DRIVER_EXEC_QUEUED_MAX (256 * 1024)
 
 /* Between samples when the agent does not say: its own default. */
 #define SERVICE_DRIVER_STATS_USEC_DEFAULT 1000000

@@ -52,6 +52,7 @@ static void driver_capabilities(struct call *call, const ProtobufCMessage *reque
     (void)request;
     (void)context;
     capabilities.send_signals = true;
+    capabilities.exec = true;
     capabilities.fs_isolation = NOMAD__DRIVER_CAPABILITIES__FSISOLATION__IMAGE;
     capabilities.mount_configs = NOMAD__DRIVER_CAPABILITIES__MOUNT_CONFIGS__ANY_MOUNTS;
     capabilities.n_network_isolation_modes = 1;
@@ -68,28 +69,6 @@ static void refuse(struct call *call, const char *sentence)
 
     fail_set(&fail, -EOPNOTSUPP, "%s", sentence);
     call_fail(call, &fail);
-}
-
-static void driver_exec(struct call *call, const ProtobufCMessage *request, void *context)
-{
-    (void)request;
-    (void)context;
-    refuse(call, "this version of the nspawn driver cannot execute commands in a running task; on "
-                 "the node, 'machinectl shell' can");
-}
-
-static void on_exec_setup(struct call *call, const ProtobufCMessage *message, void *data)
-{
-    driver_exec(call, message, data);
-}
-
-/* Only once the host has said what to run: it gives no reason to whoever asked when its first
- * message meets a stream that has ended. */
-static void driver_exec_streaming(struct call *call, const ProtobufCMessage *request, void *context)
-{
-    (void)request;
-    (void)context;
-    call_on_message(call, on_exec_setup);
 }
 
 static void driver_network(struct call *call, const ProtobufCMessage *request, void *context)
@@ -120,9 +99,6 @@ const struct rpc_method driver_info_methods[] = {
     DRIVER_UNARY(Shutdown, shutdown, .handle = driver_shutdown),
     DRIVER_UNARY(TaskConfigSchema, task_config_schema, .handle = driver_task_config_schema),
     DRIVER_UNARY(Capabilities, capabilities, .handle = driver_capabilities),
-    DRIVER_UNARY(ExecTask, exec_task, .handle = driver_exec),
-    DRIVER_METHOD(RPC_BIDI_STREAM, ExecTaskStreaming, exec_task_streaming,
-                  .handle = driver_exec_streaming),
     DRIVER_UNARY(CreateNetwork, create_network, .handle = driver_network),
     DRIVER_UNARY(DestroyNetwork, destroy_network, .handle = driver_network),
     {},

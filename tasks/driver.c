@@ -15,6 +15,7 @@
 #include "tasks/answers.h"
 #include "tasks/cgroup.h"
 #include "tasks/events.h"
+#include "tasks/exec.h"
 #include "tasks/fingerprint.h"
 #include "tasks/nspawn_check.h"
 #include "tasks/plugin_options.h"
@@ -321,6 +322,17 @@ int driver_open_stats(struct driver *driver, const char *id, uint64_t interval_u
         return fail_set(reterr, r, "no statistics of task '%s': cannot read '%s': %s", id, path,
                         strerror(-r));
     return 0;
+}
+
+int driver_exec_start(struct driver *driver, const char *id, const struct exec_args *args,
+                      const struct exec_events *events, void *data, struct exec **ret,
+                      struct fail *reterr)
+{
+    struct task *task = find_task(driver, id);
+
+    if (task == NULL)
+        return fail_unknown(id, reterr);
+    return exec_start(task, args, events, data, ret, reterr);
 }
 
 struct event_watch *driver_watch_events(struct driver *driver, task_event_fn event, void *data)

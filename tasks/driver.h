@@ -13,6 +13,7 @@
 
 #include "reactor/bus.h"
 #include "reactor/fail.h"
+#include "reactor/strv.h"
 #include "tasks/task_spec.h"
 
 struct driver;
@@ -110,6 +111,44 @@ struct task_status {
 /* The pointers in `ret` are valid until control returns to the loop. */
 int driver_inspect_task(struct driver *driver, const char *id, struct task_status *ret,
                         struct fail *reterr);
+
+/* --- exec ------------------------------------------------------------------------------------ */
+
+struct exec;
+
+struct exec_args {
+    const struct strv *argv;
+    bool tty;              /* a terminal of the container for all three */
+    uint64_t timeout_usec; /* then it is killed; 0: none */
+};
+
+enum exec_stream { EXEC_STDOUT, EXEC_STDERR, EXEC_STREAM_MAX };
+
+/* All called from the loop. `output`: n is 0, once, at the end of that stream; with a tty all comes
+ * on EXEC_STDOUT. `drained`: what was written to standard input has been taken. `ended` is the last,
+ * after all output, and the exec is gone by itself: `fail` is NULL when the command was executed, or
+ * could not be found or executed (which a shell would say with 127 and 126). The exec is not to be
+ * freed in `output` and `drained`. */
+struct exec_events {
+    void (*output)(enum exec_stream stream, const uint8_t *bytes, size_t n, void *data);
+    void (*drained)(void *data);
+    void (*ended)(const struct task_exit *exit, const struct fail *fail, void *data);
+};
+
+/* Runs the command in the container as the task's user, with its environment and in its directory.
+ * -ENOENT: no such task. -ESRCH: it does not run. -EINVAL: no command. */
+int driver_exec_start(struct driver *driver, const char *id, const struct exec_args *args,
+                      const struct exec_events *events, void *data, struct exec **ret,
+                      struct fail *reterr);
+/* Kills what the command started and has not ended. */
+struct exec *exec_free(struct exec *exec);
+/* Answers how many bytes are queued now: the caller holds back what is more than it wants. */
+size_t exec_write_stdin(struct exec *exec, const uint8_t *bytes, size_t n);
+/* After what is queued. On a terminal: the end-of-file character. */
+void exec_close_stdin(struct exec *exec);
+void exec_resize(struct exec *exec, unsigned rows, unsigned columns);
+/* Reads no output until it is to go on. */
+void exec_pause_output(struct exec *exec, bool pause);
 
 /* --- statistics ------------------------------------------------------------------------------ */
 

@@ -180,9 +180,22 @@ static int follow_dirs(void *data, struct fail *fail)
     return 0;
 }
 
+/* Nobody hears any more what an earlier plugin executed. */
+static int clear_execs(void *data, struct fail *fail)
+{
+    struct task *task = data;
+    CLEANUP_FREE char *path = task_unit_cgroup_path(task);
+
+    (void)fail;
+    if (path != NULL)
+        exec_scopes_clear(bus_event(task->host->bus), path, &task->exec_scopes);
+    return 0;
+}
+
 static const struct flow_step recover_steps[] = {
     { "take the runtime directory", take_dir },
     { "read the unit", read_unit },
+    { "end what was executed", clear_execs },
     { "find the leader", find_leader },
     { "follow the output", follow },
     { "follow the directories", follow_dirs },

@@ -9,6 +9,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/events.h"
+#include "tasks/exec.h"
 #include "tasks/machine_name.h"
 
 static const struct {
@@ -126,6 +127,13 @@ char *task_cgroup_path(const struct task *task)
     return cgroup_path(group);
 }
 
+char *task_unit_cgroup_path(const struct task *task)
+{
+    CLEANUP_FREE char *slice = task_cgroup_path(task);
+
+    return slice != NULL ? alloc_printf("%s/%s", slice, task->unit_name) : NULL;
+}
+
 static void enter_running(struct task *task)
 {
     task_follow_oom(task);
@@ -142,6 +150,7 @@ static void enter_exited(struct task *task)
                   task->exit.signal, task->exit.oom_killed ? ", out of memory" : "",
                   task->exit.error != NULL ? ": " : "",
                   task->exit.error != NULL ? task->exit.error : "");
+    exec_end_all(task, "the task has ended");
     answer_later(task);
     task_requests_answer(&task->stops, NULL);
     if (!STAILQ_EMPTY(&task->destroys))
@@ -174,6 +183,8 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
     task->holder_name = machine_name_logs_unit(task->machine);
     task->slice = machine_name_slice(task->machine);
     LIST_INIT(&task->waiters);
+    LIST_INIT(&task->execs);
+    LIST_INIT(&task->exec_scopes);
     STAILQ_INIT(&task->stops);
     STAILQ_INIT(&task->destroys);
     STAILQ_INIT(&task->freezes);
@@ -187,6 +198,8 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
 
 static void drop_activities(struct task *task)
 {
+    exec_end_all(task, "the plugin is ending");
+    exec_scopes_done(&task->exec_scopes);
     task->flow = flow_free(task->flow);
     task->bus_watch = bus_watch_free(task->bus_watch);
     task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);

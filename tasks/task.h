@@ -13,6 +13,7 @@
 
 #include "tasks/cgroup.h"
 #include "tasks/driver.h"
+#include "tasks/exec_scope.h"
 #include "tasks/flow.h"
 #include "tasks/init_link.h"
 #include "tasks/machine.h"
@@ -118,6 +119,10 @@ struct task {
     sd_event_source *stop_timer;
     struct task_requests stops, destroys, freezes;
 
+    /* Commands executed in it (exec.c), and what is left of their cgroups. */
+    LIST_HEAD(, exec) execs;
+    struct exec_scopes exec_scopes;
+
     /* The end. */
     struct task_exit exit;
     char *exit_error;
@@ -139,6 +144,9 @@ bool task_is_alive(const struct task *task); /* the container runs, or may */
 /* The directory of the task's slice in the cgroup tree, which outlives the unit; heap. NULL: this
  * host has no cgroup v2. */
 char *task_cgroup_path(const struct task *task);
+
+/* That of the unit, in the same way. */
+char *task_unit_cgroup_path(const struct task *task);
 
 /* Says something about the task to its job's author. Annotations may be NULL. */
 void task_tell(const struct task *task, const struct pairs *annotations, const char *format, ...)
