@@ -24,6 +24,7 @@
 #include "tasks/inside_filters.h"
 #include "tasks/inside_spec.h"
 #include "tasks/inside_user.h"
+#include "tasks/runtime_dir.h"
 #include "tasks/seccomp_read.h"
 
 /* PID 1 of the container, as the child sees it in there. */
@@ -73,7 +74,7 @@ static void reset_signals(void)
 
 static int read_spec(const struct exec_child *child, struct inside_spec *spec, struct fail *fail)
 {
-    CLEANUP_CLOSE int fd = openat(child->dir_fd, "spec", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    CLEANUP_CLOSE int fd = openat(child->dir_fd, RUNTIME_DIR_SPEC, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
     if (fd < 0 && errno == ENOENT) /* started by a version that did not write it */
         return 0;
