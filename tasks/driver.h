@@ -125,10 +125,10 @@ struct exec_args {
 enum exec_stream { EXEC_STDOUT, EXEC_STDERR, EXEC_STREAM_MAX };
 
 /* All called from the loop. `output`: n is 0, once, at the end of that stream; with a tty all comes
- * on EXEC_STDOUT. `drained`: what was written to standard input has been taken. `ended` is the last,
- * after all output, and the exec is gone by itself: `fail` is NULL when the command was executed, or
- * could not be found or executed (which a shell would say with 127 and 126). The exec is not to be
- * freed in `output` and `drained`. */
+ * on EXEC_STDOUT. `drained`: what was written to standard input has been taken. `ended` is the
+ * last, after all output, and the exec is gone by itself: `fail` is NULL when the command was
+ * executed, or could not be found or executed (which a shell would say with 127 and 126). The exec
+ * is not to be freed in `output` and `drained`. */
 struct exec_events {
     void (*output)(enum exec_stream stream, const uint8_t *bytes, size_t n, void *data);
     void (*drained)(void *data);

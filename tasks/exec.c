@@ -4,25 +4,18 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "reactor/log.h"
 #include "tasks/exec_child.h"
-#include "tasks/payload.h"
-
-int setns(int fd, int nstype); /* <sched.h> and <linux/sched.h> don't go together */
+#include "tasks/exec_spawn.h"
 
 /* What is read at once, and told as one piece: half of a pipe. */
 #define OUTPUT_BYTES 32768
@@ -380,83 +373,7 @@ static int on_exited(sd_event_source *source, int fd, uint32_t events, void *dat
 
 /* --- the start ------------------------------------------------------------------------------- */
 
-/* The container's PID 1, which has to be nspawn's child still. */
-static int open_leader(const struct task *task, struct fail *reterr)
-{
-    if (task->leader <= 0)
-        return fail_set(reterr, -ESRCH, "the task's process is not known");
-    CLEANUP_CLOSE int fd = pidfd_open(task->leader, 0);
-    int r = fd < 0 ? -errno : payload_check_parent(task->leader, task->unit.main_pid);
-    if (r < 0)
-        return fail_set(reterr, r, "the task's process is not there");
-    return TAKE_FD(fd);
-}
-
-/* Ours and the child's ends. */
-struct ends {
-    int report[2], in[2], out[2], err[2];
-};
-
-static void ends_done(struct ends *ends)
-{
-    int *all[] = { ends->report, ends->in, ends->out, ends->err };
-
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        for (int k = 0; k < 2; k++)
-            all[i][k] = close_fd(all[i][k]);
-}
-
-/* A process may open /dev/stdout by name, also as a user to whom the pipe does not belong. */
-static int make_pipe(int fds[static 2], int ours)
-{
-    if (pipe2(fds, O_CLOEXEC) < 0 || fchmod(fds[0], 0666) < 0 ||
-        fcntl(fds[ours], F_SETFL, O_NONBLOCK) < 0)
-        return -errno;
-    return 0;
-}
-
-static int ends_make(struct ends *ends, bool tty)
-{
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->report) < 0)
-        return -errno;
-    if (tty)
-        return 0;
-    int r = make_pipe(ends->in, 1);
-    if (r >= 0)
-        r = make_pipe(ends->out, 0);
-    if (r >= 0)
-        r = make_pipe(ends->err, 0);
-    return r;
-}
-
-/* Into the container's pid namespace and the scope in one step; it is our own child. */
-static int clone_child(const struct exec_child *child, int scope_fd, int *ret_pidfd)
-{
-    CLEANUP_CLOSE int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    int pidfd = -EBADF;
-    struct clone_args args = {
-        .flags = CLONE_INTO_CGROUP | CLONE_PIDFD,
-        .pidfd = (uintptr_t)&pidfd,
-        .exit_signal = SIGCHLD,
-        .cgroup = (uint64_t)scope_fd,
-    };
-
-    if (own < 0 || setns(child->leader_fd, CLONE_NEWPID) < 0)
-        return -errno;
-    long pid = syscall(SYS_clone3, &args, sizeof(args));
-    int r = pid < 0 ? -errno : 0;
-    if (pid == 0)
-        exec_child_run(child);
-    if (setns(own, CLONE_NEWPID) < 0) {
-        /* Whatever else is started would be in that container. */
-        log_error("cannot return from a container's pid namespace: %s", strerror(errno));
-        abort();
-    }
-    *ret_pidfd = pidfd;
-    return r;
-}
-
-static void watch(struct exec *exec, struct ends *ends, uint64_t timeout_usec)
+static void watch(struct exec *exec, struct exec_ends *ends, uint64_t timeout_usec)
 {
     sd_event *event = bus_event(exec->task->host->bus);
 
@@ -502,23 +419,18 @@ static struct exec *exec_new(struct task *task, const struct exec_args *args,
 
 static int run(struct exec *exec, const struct exec_args *args, struct fail *reterr)
 {
-    CLEANUP(ends_done) struct ends ends = {
-        { -EBADF, -EBADF }, { -EBADF, -EBADF }, { -EBADF, -EBADF }, { -EBADF, -EBADF },
-    };
+    CLEANUP(exec_ends_done) struct exec_ends ends = EXEC_ENDS_NONE;
     CLEANUP_FREE char *path = task_unit_cgroup_path(exec->task);
-    CLEANUP_CLOSE int leader_fd = open_leader(exec->task, reterr);
 
-    if (leader_fd < 0)
-        return leader_fd;
     int r = path == NULL ? -EOPNOTSUPP
                          : exec_scope_new(bus_event(exec->task->host->bus), path,
                                           &exec->task->exec_scopes, &exec->scope);
     if (r < 0)
         return fail_set(reterr, r, "cannot make a cgroup for the command: %s", strerror(-r));
-    r = ends_make(&ends, args->tty);
+    r = exec_ends_make(&ends, args->tty);
     const struct exec_child child = {
         .leader = exec->task->leader,
-        .leader_fd = leader_fd,
+        .leader_fd = exec->task->leader_fd,
         .dir_fd = runtime_dir_fd(exec->task->dir),
         .report_fd = ends.report[1],
         .fds = { ends.in[0], ends.out[1], ends.err[1] },
@@ -526,7 +438,7 @@ static int run(struct exec *exec, const struct exec_args *args, struct fail *ret
         .argv = args->argv,
     };
     if (r >= 0)
-        r = clone_child(&child, exec_scope_fd(exec->scope), &exec->pidfd);
+        r = exec_spawn(&child, exec_scope_fd(exec->scope), &exec->pidfd);
     if (r < 0)
         return fail_set(reterr, r, "cannot start a process for the command: %s", strerror(-r));
     watch(exec, &ends, args->timeout_usec);
@@ -540,6 +452,8 @@ static int check(const struct task *task, const struct exec_args *args, struct f
     if (task->state != TASK_RUNNING && task->state != TASK_STOPPING)
         return fail_set(reterr, -ESRCH, "the task is %s: nothing can be executed in it",
                         task_state_name(task->state));
+    if (task->leader_fd < 0)
+        return fail_set(reterr, -ESRCH, "the container's PID 1 is not known: machined did not tell it");
     return 0;
 }
 

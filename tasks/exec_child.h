@@ -1,5 +1,5 @@
-/* What the process does that the plugin has cloned into a container's pid namespace, until it is the
- * command. Nothing here runs in the plugin itself. */
+/* What the process does that the plugin has cloned into a container's pid namespace, until it is
+ * the command. Nothing here runs in the plugin itself. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,9 +18,9 @@ struct exec_child {
     const struct strv *argv;
 };
 
-/* What it says: with EXEC_CHILD_TTY comes the master of its terminal; EXEC_CHILD_FAILED is the last.
- * An end of file says that the command has been executed, or that it can't be and standard error has
- * the reason. */
+/* What it says: with EXEC_CHILD_TTY comes the master of its terminal; EXEC_CHILD_FAILED is the
+ * last. An end of file says that the command has been executed, or that it can't be and standard
+ * error has the reason. */
 enum exec_child_kind { EXEC_CHILD_TTY, EXEC_CHILD_FAILED };
 
 #define EXEC_CHILD_TEXT_MAX 512

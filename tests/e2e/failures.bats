@@ -268,20 +268,3 @@ config {
 }
 END
 }
-
-@test "nomad alloc exec is not there yet, and the agent's log says so" {
-    submit exec << 'END'
-config {
-  image   = "busybox"
-  boot    = false
-  command = ["/bin/sleep", "1000"]
-}
-END
-    await_running exec
-    local cursor
-    cursor=$(journal_cursor)
-    run ! nomad alloc exec -i=false -t=false "$ALLOC" /bin/true
-    # All that Nomad's client prints of it is an unexpected end; the sentence is in the agent's log.
-    await_journal "$cursor" "Unimplemented.*cannot execute commands"
-    await_running exec
-}

@@ -153,7 +153,7 @@ func capabilities(t *testing.T, s *session) {
 	found, err := s.DriverPlugin.Capabilities()
 	must(t, err)
 	s.require(t, "Capabilities", "capabilities")
-	if !found.SendSignals || found.FSIsolation != fsisolation.Image || found.MustInitiateNetwork {
+	if !found.SendSignals || !found.Exec || found.FSIsolation != fsisolation.Image || found.MustInitiateNetwork {
 		t.Fatalf("%+v", found)
 	}
 }
@@ -272,21 +272,48 @@ func signalTask(t *testing.T, s *session) {
 }
 
 func execTask(t *testing.T, s *session) {
-	_, err := s.ExecTask(s.task.config.ID, []string{"/bin/true"}, time.Second)
-	requireCode(t, err, codes.Unimplemented, "execute")
+	result, err := s.ExecTask(s.task.config.ID,
+		[]string{"/bin/sh", "-c", "echo $GREETING; echo failed >&2; exit 7"}, patience)
+	must(t, err)
+	s.require(t, "ExecTask", "result")
+	if string(result.Stdout) != "hello\n" || string(result.Stderr) != "failed\n" ||
+		result.ExitResult.ExitCode != 7 {
+		t.Fatalf("%q, %q, %+v", result.Stdout, result.Stderr, result.ExitResult)
+	}
+	result, err = s.ExecTask(s.task.config.ID, []string{"/no/such/command"}, patience)
+	must(t, err)
+	if result.ExitResult.ExitCode != 127 || !strings.Contains(string(result.Stderr), "not found") {
+		t.Fatalf("%q, %+v", result.Stderr, result.ExitResult)
+	}
+	_, err = s.ExecTask(s.task.config.ID, []string{"/bin/sleep", "1000"}, 100*time.Millisecond)
+	requireCode(t, err, codes.DeadlineExceeded, "killed")
+	_, err = s.ExecTask("unknown", []string{"/bin/true"}, patience)
+	requireCode(t, err, codes.NotFound, "unknown")
 }
 
 // What an agent relays; here it says nothing.
-type silent struct{}
+type silent struct{ exitCode int32 }
 
-func (s silent) Recv() (*drivers.ExecTaskStreamingRequestMsg, error) { return nil, io.EOF }
-func (s silent) Send(*drivers.ExecTaskStreamingResponseMsg) error    { return nil }
+func (s *silent) Recv() (*drivers.ExecTaskStreamingRequestMsg, error) { return nil, io.EOF }
+func (s *silent) Send(message *drivers.ExecTaskStreamingResponseMsg) error {
+	if message.Exited {
+		s.exitCode = message.Result.ExitCode
+	}
+	return nil
+}
 
+// All else of it is in Nomad's own suite, see TestExecConformance.
 func execTaskStreaming(t *testing.T, s *session) {
 	raw := s.DriverPlugin.(drivers.ExecTaskStreamingRawDriver)
-	err := raw.ExecTaskStreamingRaw(t.Context(), s.task.config.ID, []string{"/bin/true"}, false,
-		silent{})
-	requireCode(t, err, codes.Unimplemented, "execute")
+	stream := &silent{-1}
+	must(t, raw.ExecTaskStreamingRaw(t.Context(), s.task.config.ID,
+		[]string{"/bin/sh", "-c", "exit 8"}, false, stream))
+	s.require(t, "ExecTaskStreaming", "result")
+	if stream.exitCode != 8 {
+		t.Fatalf("exit code %d", stream.exitCode)
+	}
+	err := raw.ExecTaskStreamingRaw(t.Context(), "unknown", []string{"/bin/true"}, false, stream)
+	requireCode(t, err, codes.NotFound, "unknown")
 }
 
 func recoverTask(t *testing.T, s *session) {

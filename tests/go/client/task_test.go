@@ -84,6 +84,14 @@ func parse(t *testing.T, driver *instance, config map[string]any) cty.Value {
 
 func newTask(t *testing.T, driver *instance, command ...string) *task {
 	t.Helper()
+	return newTaskWith(t, driver, map[string]any{
+		"image": "busybox", "ephemeral": true, "boot": false,
+		"command": command,
+	})
+}
+
+func newTaskWith(t *testing.T, driver *instance, block map[string]any) *task {
+	t.Helper()
 	allocID := uuid.Generate()
 	dir := allocdir.NewAllocDir(hclog.NewNullLogger(), t.TempDir(), t.TempDir(), allocID)
 	must(t, dir.Build())
@@ -115,9 +123,6 @@ func newTask(t *testing.T, driver *instance, command ...string) *task {
 			LinuxResources: &drivers.LinuxResources{CPUShares: 100, MemoryLimitBytes: 64 << 20},
 		},
 	}
-	must(t, config.EncodeDriverConfig(parse(t, driver, map[string]any{
-		"image": "busybox", "ephemeral": true, "boot": false,
-		"command": command,
-	})))
+	must(t, config.EncodeDriverConfig(parse(t, driver, block)))
 	return &task{config, collect(t, config.StdoutPath), collect(t, config.StderrPath)}
 }
