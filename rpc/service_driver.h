@@ -33,6 +33,10 @@ void service_driver_register_recoverable(void);
  * Nomad keeps a few KiB of a check's output. */
 #define SERVICE_DRIVER_EXEC_BYTES_MAX (1024 * 1024)
 
+/* Between empty messages to whoever watches an exec, which Nomad's clients take for nothing. Theirs
+ * to us come as often. */
+#define SERVICE_DRIVER_EXEC_HEARTBEAT_USEC (10 * UINT64_C(1000000))
+
 /* In each direction of an ExecTaskStreaming: above it no more is read until all is out. */
 #define SERVICE_DRIVER_EXEC_QUEUED_MAX (256 * 1024)
 

@@ -1,4 +1,5 @@
 /* Commands in running tasks: script checks, `nomad alloc exec`. */
+#include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <stdlib.h>
@@ -117,7 +118,47 @@ struct exec_session {
     struct call *call;
     struct driver *driver;
     struct exec *exec; /* NULL: not set up yet */
+    sd_event_source *heartbeat;
 };
+
+static void session_free(struct exec_session *session)
+{
+    session->heartbeat = sd_event_source_disable_unref(session->heartbeat);
+    free(session);
+}
+
+static void arm_heartbeat(const struct exec_session *session)
+{
+    int r = sd_event_source_set_time_relative(session->heartbeat,
+                                              SERVICE_DRIVER_EXEC_HEARTBEAT_USEC);
+    assert(r >= 0);
+    r = sd_event_source_set_enabled(session->heartbeat, SD_EVENT_ONESHOT);
+    assert(r >= 0);
+}
+
+/* An agent whose user has gone away notices it only when it passes something on, and then cancels
+ * the call. */
+static int on_heartbeat(sd_event_source *source, uint64_t usec, void *data)
+{
+    const struct exec_session *session = data;
+    const Nomad__ExecTaskStreamingResponse nothing = NOMAD__EXEC_TASK_STREAMING_RESPONSE__INIT;
+
+    (void)source;
+    (void)usec;
+    if (call_queued_bytes(session->call) == 0)
+        call_send(session->call, &nothing.base);
+    arm_heartbeat(session);
+    return 0;
+}
+
+static void start_heartbeat(struct exec_session *session)
+{
+    int r = sd_event_add_time_relative(driver_event(session->driver), &session->heartbeat,
+                                       CLOCK_MONOTONIC, SERVICE_DRIVER_EXEC_HEARTBEAT_USEC, 0,
+                                       on_heartbeat, session);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(session->heartbeat, "exec-heartbeat");
+}
 
 static void on_session_output(enum exec_stream stream, const uint8_t *bytes, size_t n, void *data)
 {
@@ -169,7 +210,7 @@ static void on_session_end(const struct task_exit *exit, const struct fail *fail
         call_send(session->call, &answer.base);
         call_finish(session->call);
     }
-    free(session);
+    session_free(session);
 }
 
 static const struct exec_events session_events = {
@@ -187,8 +228,11 @@ static int set_up(struct exec_session *session, const Nomad__ExecTaskStreamingRe
         return fail_set(fail, -EINVAL, "the first message of an exec has to say what to run");
     take_command(request->setup->command, request->setup->n_command, &argv);
     const struct exec_args args = { .argv = &argv, .tty = request->setup->tty };
-    return driver_exec_start(session->driver, request->setup->task_id, &args, &session_events,
-                             session, &session->exec, fail);
+    int r = driver_exec_start(session->driver, request->setup->task_id, &args, &session_events,
+                              session, &session->exec, fail);
+    if (r >= 0)
+        start_heartbeat(session);
+    return r;
 }
 
 static void pass_on(const struct exec_session *session,
@@ -214,7 +258,7 @@ static void on_session_message(struct call *call, const ProtobufCMessage *messag
 
     if (session->exec == NULL) {
         if (set_up(session, (const Nomad__ExecTaskStreamingRequest *)message, &fail) < 0) {
-            free(session);
+            session_free(session);
             call_fail(call, &fail);
         }
     } else if (message != NULL) {
@@ -242,7 +286,7 @@ static void driver_exec_streaming_cancel(struct call *call, void *data)
 
     (void)call;
     (void)exec_free(session->exec);
-    free(session);
+    session_free(session);
 }
 
 /* --- table ----------------------------------------------------------------------------------- */

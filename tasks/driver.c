@@ -388,6 +388,11 @@ struct driver *driver_new(struct bus *bus)
     return driver;
 }
 
+sd_event *driver_event(const struct driver *driver)
+{
+    return bus_event(driver->bus);
+}
+
 struct driver *driver_free(struct driver *driver)
 {
     if (driver == NULL)

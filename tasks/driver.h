@@ -21,6 +21,8 @@ struct driver;
 struct driver *driver_new(struct bus *bus);
 /* Tasks run on; their runtime state is let go. */
 struct driver *driver_free(struct driver *driver);
+/* The loop that it runs in; borrowed. */
+sd_event *driver_event(const struct driver *driver);
 
 /* --- configuration --------------------------------------------------------------------------- */
 

@@ -34,9 +34,13 @@ END
 
 in_task() { nomad alloc exec -i=false -t=false "$ALLOC" "$@"; }
 
-# in_terminal COMMAND...: with a terminal of Nomad's own, which is what script(1) gives it
+# in_terminal COMMAND...: with a terminal of Nomad's own, which is what script(1) gives it, and whose
+# input does not end
 in_terminal() {
-    script --quiet --return --echo never --command "nomad alloc exec -i -t $ALLOC $*" /dev/null
+    local keyboard=$BATS_TEST_TMPDIR/keyboard
+    [ -p "$keyboard" ] || mkfifo "$keyboard"
+    script --quiet --return --echo never --command "nomad alloc exec -i -t $ALLOC $*" /dev/null \
+        0<> "$keyboard"
 }
 
 scopes() { compgen -G "/sys/fs/cgroup/nspawn.slice/nspawn-*.slice/$(unit)/exec-*.scope"; }
@@ -106,7 +110,7 @@ check_terminal() {
 
 @test "the task's user and its directory" {
     submit exec service << 'END'
-user = "nobody"
+user = "worker"
 config {
   image             = "busybox"
   ephemeral         = true
@@ -116,7 +120,7 @@ config {
 }
 END
     await_running exec
-    [ "$(in_task /bin/sh -c 'id -u; pwd; echo by name > /dev/stdout')" = $'65534\n/usr\nby name' ]
+    [ "$(in_task /bin/sh -c 'id -u; pwd; echo by name > /dev/stdout')" = $'1000\n/usr\nby name' ]
     [[ $(in_task /bin/grep ^CapEff: /proc/self/status) =~ 0000000000000000$ ]]
     run -0 in_terminal tty
 }
@@ -129,7 +133,7 @@ END
     kill_plugin
     wait "$client" || true
     until_changed "$(unit_dir)" has_no_scopes
-    run ! in_task /bin/pgrep -f "^sleep 200000"
+    run ! pgrep -f "^sleep 200000"
     await exec '.TaskStates.main.State == "running" and .TaskStates.main.Restarts == 0'
 }
 
