@@ -43,6 +43,12 @@ in_terminal() {
         0<> "$keyboard"
 }
 
+# ended_with PID: STATUS is that of a child of this very shell
+ended_with() {
+    STATUS=0
+    wait "$1" || STATUS=$?
+}
+
 scopes() { compgen -G "/sys/fs/cgroup/nspawn.slice/nspawn-*.slice/$(unit)/exec-*.scope"; }
 unit_dir() { dirname /sys/fs/cgroup/nspawn.slice/nspawn-*.slice/"$(unit)"/cgroup.procs; }
 has_scopes() { scopes > /dev/null; }
@@ -150,7 +156,8 @@ END
     client=$!
     until_changed "$(unit_dir)" has_scopes
     nomad job stop -detach exec > /dev/null
-    run -137 wait "$client"
+    ended_with "$client"
+    [ "$STATUS" = 137 ]
 }
 
 @test "fifty at once" {
@@ -161,7 +168,8 @@ END
         pids+=($!)
     done
     for i in $(seq 50); do
-        run "-$i" wait "${pids[i - 1]}"
+        ended_with "${pids[i - 1]}"
+        [ "$STATUS" = "$i" ]
     done
     until_changed "$(unit_dir)" has_no_scopes
 }
