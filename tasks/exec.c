@@ -272,7 +272,8 @@ void exec_resize(struct exec *exec, unsigned rows, unsigned columns)
 
 /* --- what the child says --------------------------------------------------------------------- */
 
-/* One descriptor is the end of both directions; each has its own number, as it is closed by itself. */
+/* One descriptor is the end of both directions; each has its own number, as it is closed by
+ * itself. */
 static int take_tty(struct exec *exec, int fd)
 {
     CLEANUP_CLOSE int master = fd;
@@ -453,7 +454,8 @@ static int check(const struct task *task, const struct exec_args *args, struct f
         return fail_set(reterr, -ESRCH, "the task is %s: nothing can be executed in it",
                         task_state_name(task->state));
     if (task->leader_fd < 0)
-        return fail_set(reterr, -ESRCH, "the container's PID 1 is not known: machined did not tell it");
+        return fail_set(reterr, -ESRCH,
+                        "the container's PID 1 is not known: machined did not tell it");
     return 0;
 }
 

@@ -74,7 +74,8 @@ static void reset_signals(void)
 
 static int read_spec(const struct exec_child *child, struct inside_spec *spec, struct fail *fail)
 {
-    CLEANUP_CLOSE int fd = openat(child->dir_fd, RUNTIME_DIR_SPEC, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
+    CLEANUP_CLOSE int fd = openat(child->dir_fd, RUNTIME_DIR_SPEC, flags);
 
     if (fd < 0 && errno == ENOENT) /* started by a version that did not write it */
         return 0;

@@ -59,6 +59,7 @@ check_codes() {
     run -7 in_task /bin/sh -c 'exit 7'
     run -255 in_task /bin/sh -c 'exit 255'
     run -127 --separate-stderr in_task /no/such/command
+    # shellcheck disable=SC2154 # bats sets it
     [ "$stderr" = "/no/such/command: not found" ]
     run -127 in_task nosuchcommand
     run -126 --separate-stderr in_task /etc/os-release
@@ -69,13 +70,14 @@ check_codes() {
 
 check_surroundings() {
     # its output and errors apart, and its input to the end
-    run --separate-stderr in_task /bin/sh -c 'echo out; echo err >&2'
+    run -0 --separate-stderr in_task /bin/sh -c 'echo out; echo err >&2'
     [ "$output" = out ]
     [ "$stderr" = err ]
     [ "$(echo one two | nomad alloc exec -i -t=false "$ALLOC" /bin/cat)" = "one two" ]
     [ "$(head -c 3000000 /dev/urandom | tee >(sha256sum > "$BATS_TEST_TMPDIR/sum") |
         nomad alloc exec -i -t=false "$ALLOC" /bin/cat | sha256sum)" = "$(cat "$BATS_TEST_TMPDIR/sum")" ]
 
+    # shellcheck disable=SC2016 # what runs inside expands it
     [ "$(in_task /bin/sh -c 'echo $GREETING; pwd; id -u; echo $container')" = $'hello there\n/\n0\nsystemd-nspawn' ]
     in_task /bin/cat /proc/self/cgroup | grep -q '^0::.*/exec-[0-9]*\.scope$'
     # As PID 1 of the container is confined, so is it.
@@ -83,6 +85,7 @@ check_surroundings() {
     for word in CapBnd NoNewPrivs Seccomp Seccomp_filters; do
         [ "$(in_task /bin/grep "^$word:" /proc/self/status)" = "$(grep "^$word:" "/proc/$(leader)/status")" ]
     done
+    # shellcheck disable=SC2016
     [ "$(in_task /bin/sh -c 'for n in ipc mnt net pid user uts cgroup; do readlink /proc/self/ns/$n; done')" = \
         "$(for n in ipc mnt net pid user uts cgroup; do readlink "/proc/$(leader)/ns/$n"; done)" ]
     # /dev/stdout by name

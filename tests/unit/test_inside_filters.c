@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,51 +16,27 @@
 #include "reactor/cleanup.h"
 #include "tasks/inside_filters.h"
 #include "tests/support/fd_leak.h"
-
-/* One after the other: a call with a number of its own fails with an error of its own. */
-struct list {
-    uint8_t bytes[512];
-    size_t n;
-};
-
-static void append(struct list *list, const struct sock_filter *code, uint32_t n)
-{
-    memcpy(list->bytes + list->n, &n, sizeof(n));
-    memcpy(list->bytes + list->n + sizeof(n), code, n * sizeof(*code));
-    list->n += sizeof(n) + n * sizeof(*code);
-}
-
-static void append_refusal(struct list *list, unsigned call, unsigned error)
-{
-    const struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-
-    append(list, code, 4);
-}
+#include "tests/support/filter_list.h"
 
 static void test_what_is_a_list(void **state)
 {
-    struct list list = {};
+    struct filter_list list = {};
 
     (void)state;
     assert_int_equal(inside_filters_check(NULL, 0), 0);
-    append_refusal(&list, SYS_getppid, ENOTTY);
-    append_refusal(&list, SYS_getpgid, EDOM);
+    filter_list_append_refusal(&list, SYS_getppid, ENOTTY);
+    filter_list_append_refusal(&list, SYS_getpgid, EDOM);
     assert_int_equal(inside_filters_check(list.bytes, list.n), 0);
 }
 
 static void test_a_list_cut_within_a_program_is_refused(void **state)
 {
-    struct list list = {};
+    struct filter_list list = {};
 
     (void)state;
-    append_refusal(&list, SYS_getppid, ENOTTY);
+    filter_list_append_refusal(&list, SYS_getppid, ENOTTY);
     size_t first = list.n;
-    append_refusal(&list, SYS_getpgid, EDOM);
+    filter_list_append_refusal(&list, SYS_getpgid, EDOM);
     for (size_t n = 1; n < list.n; n++) {
         CLEANUP_FREE uint8_t *cut = malloc(n);
         memcpy(cut, list.bytes, n);
@@ -84,7 +59,7 @@ static void test_programs_of_no_or_too_many_instructions_are_refused(void **stat
 }
 
 /* In a child, which is then another process than before. */
-static int run_filtered(const struct list *list)
+static int run_filtered(const struct filter_list *list)
 {
     long parent, group;
 
@@ -101,12 +76,12 @@ static int run_filtered(const struct list *list)
 
 static void test_all_programs_of_a_list_act(void **state)
 {
-    struct list list = {};
+    struct filter_list list = {};
     int status;
 
     (void)state;
-    append_refusal(&list, SYS_getppid, ENOTTY);
-    append_refusal(&list, SYS_getpgid, EDOM);
+    filter_list_append_refusal(&list, SYS_getppid, ENOTTY);
+    filter_list_append_refusal(&list, SYS_getpgid, EDOM);
     pid_t pid = fork();
     if (pid == 0)
         _exit(run_filtered(&list));
@@ -118,11 +93,11 @@ static void test_all_programs_of_a_list_act(void **state)
 /* Else it would be refused only after the first one acts. */
 static void test_a_damaged_list_installs_nothing(void **state)
 {
-    struct list list = {};
+    struct filter_list list = {};
 
     (void)state;
-    append_refusal(&list, SYS_getppid, ENOTTY);
-    append_refusal(&list, SYS_getpgid, EDOM);
+    filter_list_append_refusal(&list, SYS_getppid, ENOTTY);
+    filter_list_append_refusal(&list, SYS_getpgid, EDOM);
     assert_int_equal(inside_filters_install(list.bytes, list.n - 1), -EBADMSG);
     assert_int_equal(prctl(PR_GET_SECCOMP, 0, 0, 0, 0), 0);
 }
