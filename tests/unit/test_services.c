@@ -16,8 +16,8 @@
 #include "rpc/service_plugin.h"
 
 static const struct rpc_method *const tables[] = {
-    base_methods,          driver_info_methods, driver_task_methods,
-    driver_stream_methods, health_methods,      plugin_methods,
+    base_methods,        driver_info_methods, driver_task_methods, driver_stream_methods,
+    driver_exec_methods, health_methods,      plugin_methods,
 };
 
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))
