@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -105,6 +106,19 @@ static int set_signals(struct plugin *plugin)
     return sd_event_add_signal(plugin->event, &plugin->on_terminate, SIGTERM, on_terminate, plugin);
 }
 
+/* A few descriptors a task, and up to nine an exec, may be more than the 1024 that are the default
+ * for the sake of select(2), which nothing here uses. Containers have limits of their own. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warn("cannot raise the limit of open files, ignoring: %s", strerror(errno));
+}
+
 /* No events are asked for: an error is always reported, and a pipe without reader has one. Files
  * can't be watched, and have no reader to lose. */
 static int watch_stderr(struct plugin *plugin)
@@ -136,6 +150,7 @@ static void add_services(struct plugin *plugin)
 
 static int set_up(struct plugin *plugin, struct handshake *handshake, struct fail *fail)
 {
+    raise_descriptor_limit();
     int r = sd_event_new(&plugin->event);
     if (r >= 0)
         r = set_signals(plugin);

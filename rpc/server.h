@@ -22,10 +22,11 @@
 #define SERVER_READ_BYTES_MAX (64 * 1024 - 64)
 /* After accept(2) failed for want of descriptors or memory: nothing tells when there are some. */
 #define SERVER_ACCEPT_RETRY_USEC (500 * UINT64_C(1000))
-/* Memory is given back this long after calls held more than SERVER_BURST_BYTES: one that goes on is
- * not slowed by giving back what it takes again. */
+/* Memory is given back this long after calls held more than SERVER_BURST_BYTES, or so many of a
+ * connection's calls ended: one that goes on is not slowed by giving back what it takes again. */
 #define SERVER_TRIM_USEC   (1000 * UINT64_C(1000))
 #define SERVER_BURST_BYTES (256 * 1024)
+#define SERVER_BURST_CALLS 32
 /* The host kills two seconds after it asked for the end. */
 #define SERVER_SHUTDOWN_USEC (1000 * UINT64_C(1000))
 

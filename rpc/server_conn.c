@@ -141,6 +141,21 @@ size_t server_conn_held_bytes(const struct server_conn *conn)
            evbuffer_get_length(h2_conn_output(conn->h2));
 }
 
+/* A burst is many bytes at once, or many calls, whose memory is that of the handlers, too: of the
+ * latter it is the end that counts. */
+static void note_burst(struct server_conn *conn)
+{
+    size_t n = h2_conn_n_streams(conn->h2);
+
+    if (n > conn->n_streams_peak)
+        conn->n_streams_peak = n;
+    bool is_over = n + SERVER_BURST_CALLS <= conn->n_streams_peak;
+    if (is_over)
+        conn->n_streams_peak = n;
+    if (is_over || server_conn_held_bytes(conn) > SERVER_BURST_BYTES)
+        server_note_burst(conn->server);
+}
+
 /* Handles what has been read and sends the answers, until one of them is at its end: input that is
  * not a whole frame, or a peer that does not read. */
 void server_conn_work(struct server_conn *conn)
@@ -153,8 +168,7 @@ void server_conn_work(struct server_conn *conn)
         h2_conn_process(conn->h2, now_usec(conn->server->event));
         h2_conn_flush(conn->h2);
         n_sent = evbuffer_get_length(output);
-        if (server_conn_held_bytes(conn) > SERVER_BURST_BYTES)
-            server_note_burst(conn->server);
+        note_burst(conn);
         if (!write_some(conn))
             break;
     } while (n_sent > 0 || (n_before > 0 && evbuffer_get_length(input) < n_before));

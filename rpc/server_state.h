@@ -16,6 +16,7 @@ struct server_conn {
     uint32_t watched; /* EPOLL* */
     bool is_lost;     /* the peer is gone, or can't be written to */
     unsigned n_stream_errors;
+    size_t n_streams_peak; /* since the last end of a burst */
     uint64_t idle_since_usec; /* of a connection without streams */
     struct h2_conn *h2;
     struct dispatch_conn dispatch;

@@ -117,11 +117,14 @@ void exec_scope_kill(const struct exec_scope *scope)
 
 /* --- the end --------------------------------------------------------------------------------- */
 
-/* Frees it when nothing is left to wait for. */
-static void try_remove(struct exec_scope *scope)
+static bool is_removed(const struct exec_scope *scope)
 {
-    if (rmdir(scope->path) < 0 && errno == EBUSY)
-        return;
+    return rmdir(scope->path) == 0 || errno != EBUSY;
+}
+
+/* Frees it when nothing is left to wait for. */
+static void finish(struct exec_scope *scope)
+{
     scope->emptied = sd_event_source_disable_unref(scope->emptied);
     if (scope->exited == NULL)
         scope_free(scope);
@@ -131,7 +134,8 @@ static int on_emptied(sd_event_source *source, const struct inotify_event *event
 {
     (void)source;
     (void)event;
-    try_remove(data);
+    if (is_removed(data))
+        finish(data);
     return 0;
 }
 
@@ -144,37 +148,44 @@ static int on_exited(sd_event_source *source, int fd, uint32_t events, void *dat
     (void)events;
     (void)waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
     scope->exited = sd_event_source_disable_unref(scope->exited);
-    if (scope->emptied == NULL)
-        scope_free(scope);
-    else
-        try_remove(scope);
+    if (is_removed(scope) || scope->emptied == NULL)
+        finish(scope);
     return 0;
 }
 
-void exec_scope_end(struct exec_scope *scope, int pidfd)
+static void watch_exit(struct exec_scope *scope, int pidfd)
+{
+    scope->pidfd = pidfd;
+    if (pidfd < 0)
+        return;
+    int r = sd_event_add_io(scope->event, &scope->exited, pidfd, EPOLLIN, on_exited, scope);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(scope->exited, "exec-scope-child");
+}
+
+static void watch_emptied(struct exec_scope *scope)
 {
     CLEANUP_FREE char *events = alloc_printf("%s/cgroup.events", scope->path);
 
-    scope->pidfd = pidfd;
-    if (pidfd >= 0) {
-        int r = sd_event_add_io(scope->event, &scope->exited, pidfd, EPOLLIN, on_exited, scope);
-        assert(r >= 0);
-        (void)sd_event_source_set_description(scope->exited, "exec-scope-child");
-    }
-    /* Before the killing, or its end is not heard of. */
     int r = sd_event_add_inotify(scope->event, &scope->emptied, events, IN_MODIFY, on_emptied,
                                  scope);
     if (r < 0)
         log_debug("cannot watch '%s', ignoring: %s", events, strerror(-r));
     else
         (void)sd_event_source_set_description(scope->emptied, "exec-scope");
+}
+
+void exec_scope_end(struct exec_scope *scope, int pidfd)
+{
+    watch_exit(scope, pidfd);
     exec_scope_kill(scope);
-    if (r >= 0 || scope->exited != NULL) {
-        try_remove(scope);
-        return;
+    /* Mostly nothing was left. To give a watch up takes the kernel up to 20 ms, and us with it. */
+    if (!is_removed(scope)) {
+        watch_emptied(scope);
+        if (scope->emptied != NULL && !is_removed(scope)) /* it may have been too late */
+            return;
     }
-    (void)rmdir(scope->path);
-    scope_free(scope);
+    finish(scope);
 }
 
 static bool is_scope(const char *name)

@@ -65,7 +65,8 @@ static void take(const ProtobufCMessage *message)
 static const struct rpc_method *find(size_t i)
 {
     static const struct rpc_method *const tables[] = { driver_task_methods, driver_info_methods,
-                                                       driver_stream_methods, base_methods };
+                                                       driver_stream_methods, base_methods,
+                                                       driver_exec_methods };
 
     for (size_t table = 0; table < sizeof(tables) / sizeof(tables[0]); table++)
         for (const struct rpc_method *row = tables[table]; row->path != NULL; row++)

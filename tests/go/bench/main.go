@@ -33,7 +33,7 @@ func progress(format string, args ...any) {
 
 // In a host, what needs nothing but the plugin and /proc; outside of it, what needs tools.
 var (
-	hostMeasures    = []func(*bench) error{launches, latency, memories, waiting}
+	hostMeasures    = []func(*bench) error{launches, latency, memories, waiting, execs, starts}
 	outsideMeasures = []func(*bench) error{syscalls, throughput, streaming}
 )
 

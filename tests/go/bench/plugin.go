@@ -27,6 +27,7 @@ type plugin struct {
 	conn        *grpc.ClientConn
 	driver      proto.DriverClient
 	base        baseproto.BasePluginClient
+	config      map[string]any // the plugin's block of the agent's configuration
 }
 
 // socketOf takes the handshake line apart: "1|2|unix|PATH|grpc|".
@@ -39,7 +40,7 @@ func socketOf(line string) (string, error) {
 }
 
 func launch(path string) (*plugin, error) {
-	p := &plugin{cmd: exec.Command(path)}
+	p := &plugin{cmd: exec.Command(path), config: map[string]any{}}
 	p.cmd.Env = append(os.Environ(),
 		base.Handshake.MagicCookieKey+"="+base.Handshake.MagicCookieValue,
 		fmt.Sprintf("PLUGIN_PROTOCOL_VERSIONS=%d", base.Handshake.ProtocolVersion),
@@ -112,7 +113,7 @@ func (p *plugin) greet(ctx context.Context) (*baseproto.PluginInfoResponse, erro
 		return nil, err
 	}
 	var config []byte
-	if err = base.MsgPackEncode(&config, map[string]any{}); err != nil {
+	if err = base.MsgPackEncode(&config, p.config); err != nil {
 		return nil, err
 	}
 	_, err = p.base.SetConfig(ctx, &baseproto.SetConfigRequest{

@@ -61,6 +61,11 @@ func figure(f float64) string {
 	}
 }
 
+// addAlone is for what no peer does.
+func (t *table) addAlone(name, unit string, figure float64, limit *budget) {
+	t.add(name, unit, [nSides]float64{figure, math.NaN()}, limit)
+}
+
 func (t *table) add(name, unit string, figures [nSides]float64, limit *budget) {
 	t.rows = append(t.rows, row{name, unit, figures, limit})
 }

@@ -19,6 +19,8 @@ type task struct {
 	allocDir string
 }
 
+var nTasks int
+
 // What a driver wants to know is its own; of others no task can be started.
 var taskConfigs = map[string]map[string]any{
 	"nspawn": {
@@ -35,6 +37,11 @@ func startTask(ctx context.Context, p *plugin, driver string) (*task, error) {
 	if !known {
 		return nil, fmt.Errorf("no task is known for a driver of the name %q", driver)
 	}
+	return startTaskWith(ctx, p, config, os.DevNull)
+}
+
+// startTaskWith has its output go to a file, or to a FIFO that somebody reads.
+func startTaskWith(ctx context.Context, p *plugin, config map[string]any, stdout string) (*task, error) {
 	var encoded []byte
 	if err := base.MsgPackEncode(&encoded, config); err != nil {
 		return nil, err
@@ -49,7 +56,8 @@ func startTask(ctx context.Context, p *plugin, driver string) (*task, error) {
 			return nil, err
 		}
 	}
-	allocID := fmt.Sprintf("00000000-0000-0000-0000-%012x", p.pid())
+	nTasks++
+	allocID := fmt.Sprintf("00000000-0000-%04x-0000-%012x", nTasks, p.pid())
 	t.id = allocID + "/bench/00000000"
 	_, err = p.driver.StartTask(ctx, &proto.StartTaskRequest{Task: &proto.TaskConfig{
 		Id:                  t.id,
@@ -59,7 +67,7 @@ func startTask(ctx context.Context, p *plugin, driver string) (*task, error) {
 		TaskGroupName:       "bench",
 		Namespace:           "default",
 		AllocDir:            dir,
-		StdoutPath:          os.DevNull,
+		StdoutPath:          stdout,
 		StderrPath:          os.DevNull,
 		MsgpackDriverConfig: encoded,
 		Resources: &proto.Resources{

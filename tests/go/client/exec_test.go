@@ -1,0 +1,71 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/nomad/plugins/drivers/testutils"
+)
+
+// Nomad's own suite of what an exec has to do.
+func TestExecConformance(t *testing.T) {
+	for _, kind := range []struct {
+		name   string
+		config map[string]any
+	}{
+		{"process", map[string]any{"image": "busybox", "ephemeral": true, "boot": false,
+			"command": []string{"/bin/sleep", "100000"}}},
+		{"booted", map[string]any{"image": "debian", "ephemeral": true}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			driver := launch(t)
+			defer driver.client.Kill()
+			task := newTaskWith(t, driver, kind.config)
+			_, _, err := driver.StartTask(task.config)
+			must(t, err)
+			defer func() { must(t, driver.DestroyTask(task.config.ID, true)) }()
+
+			harness := testutils.NewDriverHarness(t, driver.DriverPlugin)
+			defer harness.Kill()
+			testutils.ExecTaskStreamingConformanceTests(t, harness, task.config.ID)
+		})
+	}
+}
+
+const nExecsAtOnce = 200
+
+// More than the 1024 descriptors that a process may have open by default are needed for them.
+func TestExecAtOnce(t *testing.T) {
+	driver := launch(t)
+	defer driver.client.Kill()
+	task := newTask(t, driver, "/bin/sleep", "100000")
+	_, _, err := driver.StartTask(task.config)
+	must(t, err)
+	defer func() { must(t, driver.DestroyTask(task.config.ID, true)) }()
+
+	errs := make([]error, nExecsAtOnce)
+	var wait sync.WaitGroup
+	for i := range errs {
+		wait.Go(func() {
+			result, err := driver.ExecTask(task.config.ID, []string{"/bin/true"}, patience)
+			if err == nil && (result.ExitResult.ExitCode != 0 || result.ExitResult.Signal != 0) {
+				err = fmt.Errorf("true ended with %+v", result.ExitResult)
+			}
+			errs[i] = err
+		})
+	}
+	wait.Wait()
+	must(t, errors.Join(errs...))
+
+	// An answer comes when the command has ended; its scope goes before the next one is made.
+	_, err = driver.ExecTask(task.config.ID, []string{"/bin/true"}, patience)
+	must(t, err)
+	left, err := filepath.Glob("/sys/fs/cgroup/nspawn.slice/nspawn-*.slice/nspawn-*.service/exec-*.scope")
+	must(t, err)
+	if len(left) > 1 {
+		t.Errorf("%d scopes are left: %v", len(left), left)
+	}
+}
