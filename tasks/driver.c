@@ -378,6 +378,7 @@ struct driver *driver_new(struct bus *bus)
         .bus = bus,
         .units = units_new(bus),
         .events = events_new(bus_event(bus)),
+        .config = &driver->config,
         .gone = on_task_gone,
         .data = driver,
     };

@@ -20,6 +20,7 @@ struct init_link {
     int fds[INSIDE_LINK_FD_MAX];
     pid_t pid;
     sd_event_source *source;
+    init_link_arrived_fn arrived;
     init_link_done_fn done;
     void *data;
 };
@@ -52,8 +53,8 @@ static int listen_at(const char *path)
     if (fd < 0 || (unlink(path) < 0 && errno != ENOENT))
         return -errno;
     /* Root inside is nobody to the host. */
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, 0666) < 0 || listen(fd, 1) < 0)
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0666) < 0 ||
+        listen(fd, 1) < 0)
         return -errno;
     return TAKE_FD(fd);
 }
@@ -67,8 +68,8 @@ void init_link_remove_dir(int dir_fd)
 
 int init_link_create_status(int dir_fd)
 {
-    int fd = openat(dir_fd, INIT_LINK_STATUS,
-                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = openat(dir_fd, INIT_LINK_STATUS, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                    0600);
 
     return fd < 0 ? -errno : fd;
 }
@@ -132,8 +133,8 @@ static bool receive_report(struct init_link *link)
     ssize_t n = recv(link->fd, &report, sizeof(report), MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
-    end_link(link, n == (ssize_t)sizeof(report) && report.stage < INSIDE_LINK_STAGE_MAX ? &report
-                                                                                        : NULL);
+    end_link(link,
+             n == (ssize_t)sizeof(report) && report.stage < INSIDE_LINK_STAGE_MAX ? &report : NULL);
     return false;
 }
 
@@ -176,12 +177,20 @@ static bool accept_init(struct init_link *link)
         link->pid = peer.pid;
     sd_event *event = sd_event_source_get_event(link->source);
     stop_listening(link);
+    watch_fd(link, event, link->fd, on_report);
+    if (link->arrived != NULL && !link->arrived(link->pid, link->data))
+        return true;
     if (send_go(link) < 0) {
         end_link(link, NULL);
         return false;
     }
-    watch_fd(link, event, link->fd, on_report);
     return true;
+}
+
+void init_link_go(struct init_link *link)
+{
+    if (send_go(link) < 0)
+        end_link(link, NULL);
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *data)
@@ -216,14 +225,15 @@ static int prepare(struct init_link *link, const char *dir_path)
 }
 
 struct init_link *init_link_new(sd_event *event, const char *dir_path,
-                                const int fds[INSIDE_LINK_FD_MAX], init_link_done_fn done,
-                                void *data, struct fail *reterr)
+                                const int fds[INSIDE_LINK_FD_MAX], init_link_arrived_fn arrived,
+                                init_link_done_fn done, void *data, struct fail *reterr)
 {
     struct init_link *link = ALLOC_NEW(struct init_link);
 
     *link = (struct init_link){
         .listen_fd = -EBADF,
         .fd = -EBADF,
+        .arrived = arrived,
         .done = done,
         .data = data,
     };

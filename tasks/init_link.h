@@ -1,6 +1,7 @@
 /* The plugin's end of what tasks/inside_link.h describes, and the status file. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
@@ -17,12 +18,17 @@ struct init_link;
  * or, where it was to become the command itself, has done so. */
 typedef void (*init_link_done_fn)(pid_t pid, const struct inside_link_report *report, void *data);
 
+/* The init is there and waits, the only process of its container: false puts off its go until
+ * init_link_go. */
+typedef bool (*init_link_arrived_fn)(pid_t pid, void *data);
+
 /* Makes INIT_LINK_DIR in the directory `dir_path` (with the socket, and an empty file on which the
  * init is bound), and waits for the init. An op: exactly one of `done` and init_link_free ends it.
- * `fds` become its own; that of the filters may be negative. */
+ * `fds` become its own; that of the filters may be negative. `arrived` may be NULL. */
 struct init_link *init_link_new(sd_event *event, const char *dir_path,
-                                const int fds[INSIDE_LINK_FD_MAX], init_link_done_fn done,
-                                void *data, struct fail *reterr);
+                                const int fds[INSIDE_LINK_FD_MAX], init_link_arrived_fn arrived,
+                                init_link_done_fn done, void *data, struct fail *reterr);
+void init_link_go(struct init_link *link);
 /* Hears at once what has arrived, which may end it. */
 void init_link_receive(struct init_link *link);
 struct init_link *init_link_free(struct init_link *link);

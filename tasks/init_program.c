@@ -13,6 +13,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/hash.h"
 #include "reactor/strv.h"
 
 __asm__(".pushsection .rodata\n"
@@ -40,16 +41,6 @@ void init_program_bytes(const uint8_t **ret_bytes, size_t *ret_n_bytes)
 {
     *ret_bytes = init_program_start;
     *ret_n_bytes = init_program_size;
-}
-
-/* FNV-1a. No defence: who can write there is root. */
-static uint64_t hash(const uint8_t *bytes, size_t n)
-{
-    uint64_t value = UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i < n; i++)
-        value = (value ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return value;
 }
 
 static bool is_same(const char *path, const uint8_t *bytes, size_t n_bytes)
@@ -103,7 +94,7 @@ static int make_in(const char *dir, char **ret_path)
     if ((fs.f_flag & ST_NOEXEC) != 0)
         return -ENOEXEC;
     init_program_bytes(&bytes, &n_bytes);
-    CLEANUP_FREE char *path = alloc_printf("%s/init-%016" PRIx64, dir, hash(bytes, n_bytes));
+    CLEANUP_FREE char *path = alloc_printf("%s/init-%016" PRIx64, dir, hash_bytes(bytes, n_bytes));
     int r = is_same(path, bytes, n_bytes) ? 0 : make_file(path, bytes, n_bytes);
     if (r >= 0)
         *ret_path = TAKE_PTR(path);

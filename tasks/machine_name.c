@@ -6,20 +6,17 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/hash.h"
 
 /* "-" and the hash */
 #define SUFFIX_BYTES 17
 
-/* FNV-1a, 64 bits: stable over versions and machines, which a keyed hash is not. Nobody gains by
- * finding two names with one hash: an alloc id, which Nomad makes at random, is in each of them,
- * and machined refuses a name that is taken. */
+/* Stable over versions and machines, which a keyed hash is not. Nobody gains by finding two names
+ * with one hash: an alloc id, which Nomad makes at random, is in each of them, and machined refuses
+ * a name that is taken. */
 static uint64_t hash(const char *text)
 {
-    uint64_t value = UINT64_C(0xcbf29ce484222325);
-
-    for (const char *c = text; *c != '\0'; c++)
-        value = (value ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-    return value;
+    return hash_bytes(text, strlen(text));
 }
 
 static bool is_alphanumeric(char c)

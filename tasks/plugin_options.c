@@ -13,6 +13,13 @@ const struct option plugin_options[] = {
         .schema_default = "true",
         .help = "`false`: tasks with volume mounts (host volumes, CSI) are refused.",
     },
+    {
+        OPTION_BOOL(struct plugin_config, seccomp_cache),
+        .schema_default = "true",
+        .help = "`false`: systemd-nspawn compiles its system call filters anew for each single "
+                "process. By default they are read once from a container that it has set up, and "
+                "the very same are installed in later ones, which start in a third of the time.",
+    },
     {},
 };
 

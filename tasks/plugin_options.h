@@ -10,8 +10,9 @@
 #include "tasks/option.h"
 
 struct plugin_config {
-    bool enabled; /* false: the fingerprint says undetected */
-    bool volumes; /* false: a task with volume mounts is refused */
+    bool enabled;       /* false: the fingerprint says undetected */
+    bool volumes;       /* false: a task with volume mounts is refused */
+    bool seccomp_cache; /* false: nspawn makes its seccomp programs at each start */
 };
 
 extern const struct option plugin_options[];

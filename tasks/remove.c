@@ -130,6 +130,7 @@ void task_remove(struct task *task)
     task_end_freeze(task);
     task_end_status(task);
     task->notify = notify_free(task->notify);
+    task->seccomp_fill = seccomp_fill_free(task->seccomp_fill);
     task->init = init_link_free(task->init);
     task->ownership = ownership_free(task->ownership);
     task->flow = flow_free(task->flow);

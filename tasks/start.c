@@ -288,6 +288,8 @@ static int start_container(void *data, struct fail *fail)
     strv_printf(&environment, "NOTIFY_SOCKET=%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(task->dir));
     /* Else an image without systemd gets cgroup v1 mounts. */
     strv_push(&environment, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1");
+    if (task->seccomp_cached)
+        strv_push(&environment, "SYSTEMD_SECCOMP=0"); /* our init installs them */
     /* It writes where the task writes. Less than an error (how it shortened an interface's name, a
      * warning at every start) has no place in the task's log. */
     strv_push(&environment, "SYSTEMD_LOG_LEVEL=err");

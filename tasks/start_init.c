@@ -10,10 +10,14 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/log.h"
 #include "tasks/init_program.h"
 #include "tasks/inside_spec.h"
 #include "tasks/nspawn_settings.h"
+#include "tasks/seccomp_fill.h"
+#include "tasks/seccomp_key.h"
 #include "tasks/settings_file.h"
+#include "tasks/start_unit.h"
 
 /* --- the spec -------------------------------------------------------------------------------- */
 
@@ -99,8 +103,11 @@ static void set_failure(struct task *task, const struct inside_link_report *repo
         (void)fail_set(&task->fail, -EIO, "the init cannot read what it is to run: %s", reason);
         return;
     case INSIDE_LINK_STAGE_FILTERS:
-        (void)fail_set(&task->fail, -EIO, "the init cannot install the seccomp filters: %s",
-                       reason);
+        seccomp_cache_remove(SECCOMP_CACHE_DIR, task->seccomp_key);
+        (void)fail_set_recoverable(&task->fail, -EIO,
+                                   "the init cannot install the seccomp filters that nspawn made "
+                                   "for an earlier container, which are forgotten: %s",
+                                   reason);
         return;
     case INSIDE_LINK_STAGE_NOTIFY:
         (void)fail_set(&task->fail, -EIO, "the init cannot make its socket in /run: %s", reason);
@@ -110,6 +117,49 @@ static void set_failure(struct task *task, const struct inside_link_report *repo
                                    "the init cannot make a process for the command: %s", reason);
     }
 }
+
+/* --- the seccomp programs -------------------------------------------------------------------- */
+
+/* A descriptor of the programs that nspawn made earlier; negative: it makes them. */
+static int find_programs(struct task *task)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+
+    if (!task->host->config->seccomp_cache)
+        return -EBADF;
+    start_unit_argv(task, &argv);
+    if (seccomp_key(&argv, &task->seccomp_key) < 0)
+        return -EBADF;
+    int fd = seccomp_cache_find(SECCOMP_CACHE_DIR, task->seccomp_key);
+    if (fd < 0 && fd != -ENOENT)
+        log_task_info(task->spec.id, "the kept seccomp programs are not used, and made anew: %s",
+                      strerror(-fd));
+    task->seccomp_cached = fd >= 0;
+    return fd;
+}
+
+static void on_filled(void *data)
+{
+    struct task *task = data;
+
+    task->seccomp_fill = NULL;
+    if (task->init != NULL)
+        init_link_go(task->init);
+}
+
+/* Nothing has run in there yet that could have added programs of its own. */
+static bool on_init_arrived(pid_t pid, void *data)
+{
+    struct task *task = data;
+
+    if (task->seccomp_key == NULL || task->seccomp_cached || pid <= 0)
+        return true;
+    task->seccomp_fill = seccomp_fill_new(bus_event(task->host->bus), pid, task->seccomp_key,
+                                          on_filled, task);
+    return task->seccomp_fill == NULL;
+}
+
+/* --- the link -------------------------------------------------------------------------------- */
 
 /* An init that was to become the command says nothing when it has done so. */
 static void on_init(pid_t pid, const struct inside_link_report *report, void *data)
@@ -144,11 +194,11 @@ static int await_init(struct task *task, int spec_fd, struct fail *fail)
     int fds[INSIDE_LINK_FD_MAX] = {
         [INSIDE_LINK_FD_SPEC] = spec_fd,
         [INSIDE_LINK_FD_STATUS] = init_link_create_status(runtime_dir_fd(task->dir)),
-        [INSIDE_LINK_FD_FILTERS] = -EBADF,
+        [INSIDE_LINK_FD_FILTERS] = find_programs(task),
     };
 
     task->init = init_link_new(bus_event(task->host->bus), runtime_dir_path(task->dir), fds,
-                               on_init, task, fail);
+                               on_init_arrived, on_init, task, fail);
     return task->init != NULL ? 0 : fail->error;
 }
 

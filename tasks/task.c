@@ -209,6 +209,7 @@ static void drop_activities(struct task *task)
     task->freeze = unit_op_free(task->freeze);
     task->watch = unit_watch_free(task->watch);
     task->notify = notify_free(task->notify);
+    task->seccomp_fill = seccomp_fill_free(task->seccomp_fill);
     task->init = init_link_free(task->init);
     task_end_status(task);
     task->oom = oom_watch_free(task->oom);
@@ -240,6 +241,7 @@ struct task *task_free(struct task *task)
     free(task->holder_name);
     free(task->slice);
     free(task->image);
+    free(task->seccomp_key);
     free(task->invocation_id);
     free(task->exit_error);
     task_spec_done(&task->spec);

@@ -20,7 +20,9 @@
 #include "tasks/notify.h"
 #include "tasks/nspawn_options.h"
 #include "tasks/ownership.h"
+#include "tasks/plugin_options.h"
 #include "tasks/runtime_dir.h"
+#include "tasks/seccomp_fill.h"
 #include "tasks/task_dirs.h"
 #include "tasks/task_logs.h"
 #include "tasks/unit.h"
@@ -58,6 +60,7 @@ struct task_host {
     struct bus *bus;
     struct units *units;
     struct events *events;
+    const struct plugin_config *config; /* as it is now */
     /* The task has been removed (or never became one) and is to be freed and forgotten. */
     void (*gone)(struct task *task, void *data);
     void *data;
@@ -89,6 +92,9 @@ struct task {
     struct unit_state unit;
     struct notify *notify;
     struct init_link *init;
+    char *seccomp_key; /* NULL: the cache has nothing to do with this start */
+    bool seccomp_cached;
+    struct seccomp_fill *seccomp_fill;
     struct oom_watch *oom;
     sd_event_source *oom_survived;
     struct task_dirs dirs;

@@ -72,7 +72,7 @@ static void start(struct scene *scene, bool with_filters)
         [INSIDE_LINK_FD_FILTERS] = with_filters ? open_file(scene, "filters") : -EBADF,
     };
 
-    scene->link = init_link_new(scene->event, scene->dir, fds, on_done, scene, NULL);
+    scene->link = init_link_new(scene->event, scene->dir, fds, NULL, on_done, scene, NULL);
     assert_non_null(scene->link);
 }
 
@@ -206,7 +206,7 @@ static void test_path_that_is_too_long_is_refused(void **state)
 
     (void)state;
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_null(init_link_new(scene.event, path, fds, on_done, &scene, &fail));
+    assert_null(init_link_new(scene.event, path, fds, NULL, on_done, &scene, &fail));
     expect_fail_with(fail.error, &fail, -ENAMETOOLONG, "cannot make the socket of the init");
     scene_done(&scene);
 }
