@@ -14,6 +14,6 @@ int resolve_open(int dir_fd, const char *path, int flags, uint64_t resolve);
 int resolve_below(const char *dir, const char *path, char **ret_path);
 
 /* Any rename on the machine can spoil one try (the kernel can't tell whether it was in the way), so
- * that one is not enough; a try is some microseconds, and this many are lost only to somebody who
- * wants them to be. */
-#define RESOLVE_TRIES 64
+ * that one is not enough; nor are some dozens beside a process that renames all the time on another
+ * processor. A try is some microseconds, all of them are some ms. */
+#define RESOLVE_TRIES 4096
