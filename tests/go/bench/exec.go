@@ -41,14 +41,11 @@ func execTrue(p *plugin, id string) error {
 func execs(b *bench) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p, err := launch(b.paths[ours])
+	p, err := b.launchOurs(ctx, map[string]any{})
 	if err != nil {
 		return err
 	}
 	defer p.end()
-	if _, err := p.greet(ctx); err != nil {
-		return err
-	}
 	t, err := startTask(ctx, p, "nspawn")
 	if err != nil {
 		return err

@@ -151,6 +151,20 @@ func (p *plugin) greet(ctx context.Context) (*baseproto.PluginInfoResponse, erro
 	return info, nil
 }
 
+// launchOurs launches ours alone and greets it, with this block of configuration.
+func (b *bench) launchOurs(ctx context.Context, config map[string]any) (*plugin, error) {
+	p, err := launch(b.paths[ours])
+	if err != nil {
+		return nil, err
+	}
+	p.config = config
+	if _, err := p.greet(ctx); err != nil {
+		p.end()
+		return nil, fmt.Errorf("%s: %w", b.paths[ours], err)
+	}
+	return p, nil
+}
+
 func drain(fingerprints proto.Driver_FingerprintClient) {
 	for {
 		if _, err := fingerprints.Recv(); err != nil {

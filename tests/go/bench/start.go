@@ -217,15 +217,11 @@ func starts(b *bench) error {
 func startsOf(b *bench, m *manager, name string, cached bool, limit float64) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p, err := launch(b.paths[ours])
+	p, err := b.launchOurs(ctx, map[string]any{"seccomp_cache": cached})
 	if err != nil {
 		return err
 	}
 	defer p.end()
-	p.config = map[string]any{"seccomp_cache": cached}
-	if _, err := p.greet(ctx); err != nil {
-		return err
-	}
 	progress("%d starts of each: %s", nStarts, name)
 	var took [nSides][]float64
 	for round := range nStarts + 1 {
@@ -279,14 +275,11 @@ func costOf(nspawn int) (c cost, err error) {
 func containers(b *bench, m *manager) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p, err := launch(b.paths[ours])
+	p, err := b.launchOurs(ctx, map[string]any{})
 	if err != nil {
 		return err
 	}
 	defer p.end()
-	if _, err := p.greet(ctx); err != nil {
-		return err
-	}
 	t, err := startTaskWith(ctx, p, stampConfig("/bin/sleep", "1000000"), os.DevNull)
 	if err != nil {
 		return err
