@@ -6,8 +6,12 @@
 
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/ephemeral_copy.h"
 #include "tasks/settings_file.h"
 #include "tasks/task.h"
+
+/* Of a worker: trees of any size are removed in that time, and what hangs does not hold a task. */
+#define REMOVE_COPIES_SEC 60
 
 static void on_step_done(const struct fail *fail, void *data)
 {
@@ -89,9 +93,40 @@ int task_clear_slice(void *data, struct fail *fail)
     return FLOW_WAIT;
 }
 
+static int remove_copies(const void *image)
+{
+    return ephemeral_copy_remove(image);
+}
+
+static void on_copies_removed(int error, void *data)
+{
+    struct task *task = data;
+
+    task->worker = NULL;
+    if (error < 0)
+        log_task_warn(task->spec.id, "cannot remove a copy of '%s', ignoring: %s", task->image,
+                      strerror(-error));
+    flow_continue(task->flow);
+}
+
+/* nspawn does that itself unless it was killed. */
+static int clear_copies(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
+    (void)fail;
+    bool is_other = task->config.image != NULL && task->config.ephemeral != TRISTATE_YES;
+    if (task->image == NULL || is_other || !ephemeral_copy_exists(task->image))
+        return 0;
+    task->worker = worker_new(bus_event(task->host->bus), remove_copies, task->image,
+                              REMOVE_COPIES_SEC, on_copies_removed, task);
+    return task->worker != NULL ? FLOW_WAIT : 0;
+}
+
 static const struct flow_step remove_steps[] = {
     { "kill what still runs", task_clear_container },
     { "stop the unit", task_clear_unit },
+    { "remove a copy of the image", clear_copies },
     { "finish the logs", finish_logs },
     { "stop the log unit", task_clear_holder },
     { "stop the slice", task_clear_slice },
@@ -130,7 +165,7 @@ void task_remove(struct task *task)
     task_end_freeze(task);
     task_end_status(task);
     task->notify = notify_free(task->notify);
-    task->seccomp_fill = seccomp_fill_free(task->seccomp_fill);
+    task->worker = worker_free(task->worker);
     task->init = init_link_free(task->init);
     task->ownership = ownership_free(task->ownership);
     task->flow = flow_free(task->flow);

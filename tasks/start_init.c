@@ -138,11 +138,14 @@ static int find_programs(struct task *task)
     return fd;
 }
 
-static void on_filled(void *data)
+/* Whatever came of it; the next start tries again. */
+static void on_filled(int error, void *data)
 {
     struct task *task = data;
 
-    task->seccomp_fill = NULL;
+    task->worker = NULL;
+    if (error < 0)
+        log_task_info(task->spec.id, "the seccomp programs are not kept: %s", strerror(-error));
     if (task->init != NULL)
         init_link_go(task->init);
 }
@@ -154,9 +157,9 @@ static bool on_init_arrived(pid_t pid, void *data)
 
     if (task->seccomp_key == NULL || task->seccomp_cached || pid <= 0)
         return true;
-    task->seccomp_fill = seccomp_fill_new(bus_event(task->host->bus), pid, task->seccomp_key,
-                                          on_filled, task);
-    return task->seccomp_fill == NULL;
+    task->worker = seccomp_fill(bus_event(task->host->bus), pid, task->seccomp_key, on_filled,
+                                task);
+    return task->worker == NULL;
 }
 
 /* --- the link -------------------------------------------------------------------------------- */

@@ -209,7 +209,7 @@ static void drop_activities(struct task *task)
     task->freeze = unit_op_free(task->freeze);
     task->watch = unit_watch_free(task->watch);
     task->notify = notify_free(task->notify);
-    task->seccomp_fill = seccomp_fill_free(task->seccomp_fill);
+    task->worker = worker_free(task->worker);
     task->init = init_link_free(task->init);
     task_end_status(task);
     task->oom = oom_watch_free(task->oom);

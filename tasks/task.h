@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "reactor/worker.h"
 #include "tasks/cgroup.h"
 #include "tasks/driver.h"
 #include "tasks/exec_scope.h"
@@ -22,7 +23,6 @@
 #include "tasks/ownership.h"
 #include "tasks/plugin_options.h"
 #include "tasks/runtime_dir.h"
-#include "tasks/seccomp_fill.h"
 #include "tasks/task_dirs.h"
 #include "tasks/task_logs.h"
 #include "tasks/unit.h"
@@ -94,7 +94,7 @@ struct task {
     struct init_link *init;
     char *seccomp_key; /* NULL: the cache has nothing to do with this start */
     bool seccomp_cached;
-    struct seccomp_fill *seccomp_fill;
+    struct worker *worker; /* a step of a flow that blocks: the flow waits for it */
     struct oom_watch *oom;
     sd_event_source *oom_survived;
     struct task_dirs dirs;

@@ -102,6 +102,24 @@ END
     run ! compgen -G '/var/lib/machines/.#*'
 }
 
+@test "ephemeral: nor when systemd-nspawn itself is killed" {
+    submit ephemeral service << 'END'
+config {
+  image     = "busybox"
+  boot      = false
+  ephemeral = true
+  command   = ["/bin/sleep", "100000"]
+}
+END
+    await_running ephemeral
+    compgen -G '/var/lib/machines/.#machine.busybox*' > /dev/null
+    systemctl kill --signal=KILL --kill-who=all "$(unit)"
+    await_dead ephemeral
+    nomad job stop -purge ephemeral > /dev/null
+    until_changed /var/lib/machines has_no_copies
+}
+has_no_copies() { ! compgen -G '/var/lib/machines/.#*' > /dev/null; }
+
 @test "read_only: the image can't be written, Nomad's directories can" {
     prints read-only << 'END'
 config {

@@ -1,0 +1,91 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "reactor/worker.h"
+#include "tests/support/event.h"
+#include "tests/support/fd_leak.h"
+
+struct scene {
+    sd_event *event;
+    bool done;
+    int error;
+};
+
+static void on_done(int error, void *data)
+{
+    struct scene *scene = data;
+
+    scene->done = true;
+    scene->error = error;
+}
+
+static int work(const void *args)
+{
+    const int *what = args;
+
+    if (*what == SIGKILL)
+        (void)raise(SIGKILL);
+    while (*what == SIGALRM)
+        (void)pause();
+    return *what;
+}
+
+static void expect(int what, int error)
+{
+    struct scene scene = {};
+
+    assert_int_equal(sd_event_new(&scene.event), 0);
+    assert_non_null(worker_new(scene.event, work, &what, 1, on_done, &scene));
+    assert_true(event_run_until_set(scene.event, &scene.done));
+    assert_int_equal(scene.error, error);
+    sd_event_unref(scene.event);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+}
+
+static void test_result_is_told(void **state)
+{
+    (void)state;
+    expect(0, 0);
+    expect(-ENOSPC, -ENOSPC);
+    expect(SIGKILL, -EINTR);
+}
+
+static void test_work_has_an_end(void **state)
+{
+    (void)state;
+    expect(SIGALRM, -ETIMEDOUT);
+}
+
+static void test_one_that_is_freed_is_killed_and_calls_nobody(void **state)
+{
+    struct scene scene = {};
+    int what = SIGALRM;
+
+    (void)state;
+    assert_int_equal(sd_event_new(&scene.event), 0);
+    assert_null(worker_free(worker_new(scene.event, work, &what, 60, on_done, &scene)));
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_false(scene.done);
+    sd_event_unref(scene.event);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FD_LEAK_TEST(test_result_is_told),
+        FD_LEAK_TEST(test_work_has_an_end),
+        FD_LEAK_TEST(test_one_that_is_freed_is_killed_and_calls_nobody),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
