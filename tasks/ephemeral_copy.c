@@ -76,8 +76,8 @@ bool ephemeral_copy_exists(const char *image)
 
 /* --- removing -------------------------------------------------------------------------------- */
 
-/* Its nspawn holds this, in one of the two ways that its versions have, from before the copy is made
- * until it is gone. */
+/* Its nspawn holds this, in one of the two ways that its versions have, from before the copy is
+ * made until it is gone. */
 static bool is_free(int lock_fd)
 {
     struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };

@@ -1,5 +1,5 @@
-/* Copies that nspawn makes of ephemeral images and removes at its end: one that is killed leaves its
- * own behind. */
+/* Copies that nspawn makes of ephemeral images and removes at its end: one that is killed leaves
+ * its own behind. */
 #pragma once
 
 #include <stdbool.h>
