@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "reactor/cleanup.h"
+#include "tasks/nspawn_argv.h"
 #include "tasks/seccomp_key.h"
 #include "tasks/seccomp_read.h"
 
@@ -23,7 +24,7 @@ static int fill(const void *args)
 
     int r = seccomp_read_status(source->leader, "PPid", 10, &nspawn);
     if (r >= 0)
-        r = seccomp_key_mapped((pid_t)nspawn, &libraries);
+        r = seccomp_key_mapped((pid_t)nspawn, NSPAWN_ARGV_PROGRAM, &libraries);
     if (r >= 0)
         r = seccomp_read(source->leader, source->leader, &programs, &n, &fail);
     if (r >= 0 && n == 0)

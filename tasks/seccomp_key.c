@@ -10,7 +10,6 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/nspawn_argv.h"
 
 /* Libraries that nspawn loads only when it needs them are in nobody's list of mapped files; whoever
  * replaces one by a package renews this. */
@@ -72,7 +71,7 @@ int seccomp_key(const struct strv *argv, char **ret)
     CLEANUP(strv_done) struct strv lines = {};
     struct utsname host;
 
-    int r = add_file(&lines, NSPAWN_ARGV_PROGRAM);
+    int r = add_file(&lines, argv->items[0]);
     if (r < 0)
         return r;
     if (add_file(&lines, LINKER_CACHE) < 0)
@@ -92,12 +91,12 @@ int seccomp_key(const struct strv *argv, char **ret)
 
 /* --- libraries ------------------------------------------------------------------------------- */
 
-static int compare_program(pid_t pid)
+static int compare_program(pid_t pid, const char *program)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/exe", (int)pid);
     struct stat runs, is_there;
 
-    if (stat(path, &runs) < 0 || stat(NSPAWN_ARGV_PROGRAM, &is_there) < 0)
+    if (stat(path, &runs) < 0 || stat(program, &is_there) < 0)
         return -errno;
     return runs.st_dev == is_there.st_dev && runs.st_ino == is_there.st_ino ? 0 : -ESTALE;
 }
@@ -119,13 +118,13 @@ static int add_mapping(char *line, struct strv *files)
     return 0;
 }
 
-int seccomp_key_mapped(pid_t pid, struct strv *ret)
+int seccomp_key_mapped(pid_t pid, const char *program, struct strv *ret)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/maps", (int)pid);
     CLEANUP_FREE char *line = NULL;
     size_t size = 0;
 
-    int r = compare_program(pid);
+    int r = compare_program(pid, program);
     if (r < 0)
         return r;
     FILE *maps = fopen(path, "re");

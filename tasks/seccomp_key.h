@@ -6,8 +6,8 @@
 
 #include "reactor/strv.h"
 
-/* nspawn itself, the kernel's release, and of the command line all that is not known to make no
- * difference; heap. Negative errno: there is no nspawn. */
+/* nspawn itself (the first item), the kernel's release, and of the command line all that is not
+ * known to make no difference; heap. Negative errno: there is no nspawn. */
 int seccomp_key(const struct strv *argv, char **ret);
 
 /* Which file it is, and when it was changed; heap. */
@@ -15,7 +15,7 @@ int seccomp_key_identity(const char *path, char **ret);
 
 /* The files that a process has mapped for execution, one "identity\tpath" each: of a running nspawn
  * the libraries that make its programs. -ESTALE: one of them has been replaced since, or the
- * process is no nspawn, or not the one that the path leads to now. */
-int seccomp_key_mapped(pid_t pid, struct strv *ret);
+ * process runs another file than the one that is at `program` now. */
+int seccomp_key_mapped(pid_t pid, const char *program, struct strv *ret);
 /* Whether they are all as they were. */
 bool seccomp_key_is_current(const char *text, size_t n);
