@@ -19,9 +19,9 @@ fails() {
     [[ "$(failure)" == *"$2"* ]] || { echo "expected: $2"; return 1; }
     [ "$(failure | wc -l)" = 1 ]
     [ "$(took_msec)" -lt 1000 ]
-    ! compgen -G '/run/systemd/transient/nspawn-*'
-    ! compgen -G '/run/nomad-driver-nspawn/*'
-    ! compgen -G '/run/systemd/nspawn/*'
+    run ! compgen -G '/run/systemd/transient/nspawn-*'
+    run ! compgen -G '/run/nomad-driver-nspawn/*'
+    run ! compgen -G '/run/systemd/nspawn/*'
     [ -z "$(machinectl list --no-legend | grep -v '^\.host')" ]
     ! findmnt -rno TARGET | grep /run/nomad-driver-nspawn
 }

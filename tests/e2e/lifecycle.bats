@@ -48,7 +48,8 @@ END
     msec=$(jq '.TaskStates.main.Events | (map(select(.Type == "Killed"))[-1].Time -
                map(select(.Type == "Killing"))[-1].Time) / 1000000 | floor' <<< "$FOUND")
     echo "$msec ms"
-    [ "$msec" -ge 1000 ] && [ "$msec" -lt 2000 ]
+    [ "$msec" -ge 1000 ]
+    [ "$msec" -lt 2000 ]
 }
 
 @test "stop: a booted system is shut down in order" {
@@ -125,7 +126,8 @@ END
     [ "$(systemctl show -P CPUWeight "$(unit)")" != "[not set]" ]
     local weight
     weight=$(systemctl show -P CPUWeight "$(unit)")
-    [ "$weight" -ge 1 ] && [ "$weight" -le 10000 ]
+    [ "$weight" -ge 1 ]
+    [ "$weight" -le 10000 ]
 }
 
 @test "limits: who takes more memory than allowed is killed, and Nomad is told why" {

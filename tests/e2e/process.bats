@@ -19,7 +19,8 @@ config {
 JOB
     await_dead "$1"
     echo "$1: code $(exit_code), signal $(exit_signal); expected $2, $3"
-    [ "$(exit_code)" = "$2" ] && [ "$(exit_signal)" = "$3" ]
+    [ "$(exit_code)" = "$2" ]
+    [ "$(exit_signal)" = "$3" ]
 }
 
 # What `config` is standard input's prints, once it has ended well.
