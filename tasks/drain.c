@@ -13,6 +13,9 @@
 #include "tasks/leader.h"
 #include "tasks/task.h"
 
+/* nspawn's exit code when what ran inside asked for a reboot. */
+#define NSPAWN_REBOOT 133
+
 static void set_exit(struct task *task, int wait_status)
 {
     bool is_killed = WIFSIGNALED(wait_status);
@@ -32,18 +35,27 @@ static bool take_init_status(struct task *task)
     return true;
 }
 
-/* What the kernel says of PID 1 inside, where it does. One that called reboot(2) has exited with 0,
- * or was ended by the kernel with one of these two signals: nspawn, its parent, tells power-off (0)
- * from reboot (133). */
+/* reboot(2) inside ends PID 1, and how is not in what the kernel keeps: it shows SIGKILL, or 0 of a
+ * PID 1 that has called it itself. wait() alone has one of the two signals that tell power-off from
+ * reboot, and from that nspawn, its parent, makes 0 or 133. A PID 1 that was killed makes it fail. */
+static bool may_be_reboot(const struct task *task, int status)
+{
+    const struct unit_state *unit = &task->unit;
+
+    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGHUP || WTERMSIG(status) == SIGINT))
+        return true;
+    if (!unit_state_has_ended(unit))
+        return false;
+    return status == 0 || (status == SIGKILL && unit->exit_code == CLD_EXITED &&
+                           (unit->exit_status == 0 || unit->exit_status == NSPAWN_REBOOT));
+}
+
 static bool take_leader_status(struct task *task)
 {
     int status;
 
-    if (task->leader_fd < 0 || leader_status(task->leader_fd, &status) < 0)
-        return false;
-    if (status == 0 && unit_state_has_ended(&task->unit))
-        return false;
-    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGHUP || WTERMSIG(status) == SIGINT))
+    if (task->leader_fd < 0 || leader_status(task->leader_fd, &status) < 0 ||
+        may_be_reboot(task, status))
         return false;
     set_exit(task, status);
     return true;

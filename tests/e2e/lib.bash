@@ -66,16 +66,23 @@ submit_job() {
 # await JOB EXPRESSION: until the job's newest allocation is as the jq expression says; it is then in
 # $FOUND. States and events of the task `main` are in .TaskStates.main.
 await() {
-    local headers index=0 until=$((SECONDS + AWAIT_SECONDS)) list
+    local status=0
+    await_allocs "$1" "max_by(.CreateIndex) | if . == null then false else ($2) end" || status=1
+    FOUND=$(jq -c 'max_by(.CreateIndex)' <<< "$ALL_FOUND")
+    return $status
+}
+
+# await_allocs JOB EXPRESSION: the same of the list of all its allocations, which is then in $ALL_FOUND
+await_allocs() {
+    local headers index=0 until=$((SECONDS + AWAIT_SECONDS))
     headers=$(mktemp -p "$BATS_TEST_TMPDIR")
     while [ $SECONDS -lt $until ]; do
-        list=$(curl -sf -D "$headers" "$API/job/$1/allocations?index=$index&wait=5s") || return 1
+        ALL_FOUND=$(curl -sf -D "$headers" "$API/job/$1/allocations?index=$index&wait=5s") || return 1
         index=$(awk 'tolower($1) == "x-nomad-index:" { print $2 + 0 }' "$headers")
-        FOUND=$(jq -c 'max_by(.CreateIndex)' <<< "$list")
-        [ "$FOUND" = null ] || ! jq -e "$2" <<< "$FOUND" > /dev/null || return 0
+        ! jq -e "$2" <<< "$ALL_FOUND" > /dev/null || return 0
     done
     echo "job $1: not within $AWAIT_SECONDS s: $2"
-    jq '{ClientStatus, TaskStates}' <<< "$FOUND"
+    jq '.[] | {ClientStatus, TaskStates}' <<< "$ALL_FOUND"
     return 1
 }
 
@@ -84,10 +91,10 @@ await_dead() { await "$1" ".TaskStates.${2:-main}.State == \"dead\""; }
 
 # What Nomad shows people of the task's events, one a line; of $FOUND.
 events() { jq -r ".TaskStates.${1:-main}.Events[].DisplayMessage" <<< "$FOUND"; }
-# The code and signal that the last end was reported with.
-exit_code() {
-    jq -r ".TaskStates.${1:-main}.Events | map(select(.Type == \"Terminated\"))[-1].Details.exit_code" <<< "$FOUND"
-}
+# The code and the signal that the last end was reported with.
+exit_detail() { jq -r ".TaskStates.${2:-main}.Events | map(select(.Type == \"Terminated\"))[-1].Details.$1" <<< "$FOUND"; }
+exit_code() { exit_detail exit_code "$@"; }
+exit_signal() { exit_detail signal "$@"; }
 
 task_log() { # [STREAM [TASK]]
     cat "$ALLOCS/$ALLOC/alloc/logs/${2:-main}.${1:-stdout}".[0-9]*

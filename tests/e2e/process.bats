@@ -2,11 +2,6 @@
 # Single processes under our init, and instead of it: what they find, and how their end is told.
 load lib
 
-# The signal that the last end was reported with.
-exit_signal() {
-    jq -r '.TaskStates.main.Events | map(select(.Type == "Terminated"))[-1].Details.signal' <<< "$FOUND"
-}
-
 # ends JOB CODE SIGNAL SCRIPT [LINE]: a shell script in a container; LINE is one more of the config
 ends() {
     submit "$1" << JOB

@@ -2,10 +2,6 @@
 # Stops, signals, freezing, and what is told of them: of single processes and of booted systems.
 load lib
 
-exit_signal() {
-    jq -r '.TaskStates.main.Events | map(select(.Type == "Terminated"))[-1].Details.signal' <<< "$FOUND"
-}
-
 # From "Killing" to "Killed", in ms.
 stop_msec() {
     jq '.TaskStates.main.Events | (map(select(.Type == "Killed"))[-1].Time -
