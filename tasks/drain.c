@@ -37,7 +37,8 @@ static bool take_init_status(struct task *task)
 
 /* reboot(2) inside ends PID 1, and how is not in what the kernel keeps: it shows SIGKILL, or 0 of a
  * PID 1 that has called it itself. wait() alone has one of the two signals that tell power-off from
- * reboot, and from that nspawn, its parent, makes 0 or 133. A PID 1 that was killed makes it fail. */
+ * reboot, and from that nspawn, its parent, makes 0 or 133. A PID 1 that was killed makes it
+ * fail. */
 static bool may_be_reboot(const struct task *task, int status)
 {
     const struct unit_state *unit = &task->unit;
