@@ -3,10 +3,15 @@ package client
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 
+	plugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/nomad/plugins/drivers/proto"
 	"github.com/hashicorp/nomad/plugins/drivers/testutils"
 )
 
@@ -67,5 +72,54 @@ func TestExecAtOnce(t *testing.T) {
 	must(t, err)
 	if len(left) > 1 {
 		t.Errorf("%d scopes are left: %v", len(left), left)
+	}
+}
+
+// privateKiB is what a process has for itself.
+func privateKiB(t *testing.T, pid int) int {
+	t.Helper()
+	sizes, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	must(t, err)
+	found := regexp.MustCompile(`Private_Dirty: +(\d+) kB`).FindSubmatch(sizes)
+	if found == nil {
+		t.Fatalf("no size in %s", sizes)
+	}
+	size, err := strconv.Atoi(string(found[1]))
+	must(t, err)
+	return size
+}
+
+const (
+	slowMessages  = 500
+	slowGrowthKiB = 1024
+)
+
+// A command that writes without an end is held up by a client that is busy with each of its messages.
+func TestExecIntoSlowClient(t *testing.T) {
+	driver := launch(t)
+	defer driver.client.Kill()
+	task := newTask(t, driver, "/bin/sleep", "100000")
+	_, _, err := driver.StartTask(task.config)
+	must(t, err)
+	defer func() { must(t, driver.DestroyTask(task.config.ID, true)) }()
+
+	pid := driver.client.ReattachConfig().Pid
+	before := privateKiB(t, pid)
+	stream, err := proto.NewDriverClient(driver.conn.(*plugin.GRPCClient).Conn).ExecTaskStreaming(t.Context())
+	must(t, err)
+	must(t, stream.Send(&proto.ExecTaskStreamingRequest{Setup: &proto.ExecTaskStreamingRequest_Setup{
+		TaskId:  task.config.ID,
+		Command: []string{"/bin/cat", "/dev/zero"},
+	}}))
+	most, bytes := before, 0
+	for range slowMessages {
+		message, err := stream.Recv()
+		must(t, err)
+		bytes += len(message.GetStdout().GetData())
+		most = max(most, privateKiB(t, pid))
+	}
+	t.Logf("%d KiB received; memory of the plugin %d KiB before, %d KiB at most", bytes/1024, before, most)
+	if bytes < 1<<20 || most > before+slowGrowthKiB {
+		t.Errorf("it has grown by %d KiB", most-before)
 	}
 }
