@@ -25,6 +25,8 @@ static _Noreturn void run(worker_fn work, const void *args, unsigned seconds)
     sigset_t none;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Whoever reads from one of ours would get no end of file, and a lock would be held. */
+    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)alarm(seconds);

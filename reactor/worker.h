@@ -12,8 +12,8 @@ typedef int (*worker_fn)(const void *args);
 typedef void (*worker_done_fn)(int error, void *data);
 
 /* It ends with us, and by itself after so many seconds. `args` is used before this returns, and in
- * the process as it was. Exactly one of `done` and worker_free ends it. NULL: there is no process
- * for it. */
+ * the process as it was; of what we have open it has stdin, stdout and stderr only. Exactly one of
+ * `done` and worker_free ends it. NULL: there is no process for it. */
 struct worker *worker_new(sd_event *event, worker_fn work, const void *args, unsigned seconds,
                           worker_done_fn done, void *data);
 /* Kills it. */

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -79,11 +80,32 @@ static void test_one_that_is_freed_is_killed_and_calls_nobody(void **state)
     sd_event_unref(scene.event);
 }
 
+/* Else whoever reads from us would get no end of file before the work is done. */
+static void test_what_we_have_open_is_not_held_by_it(void **state)
+{
+    struct scene scene = {};
+    int what = SIGALRM, fds[2];
+
+    (void)state;
+    assert_int_equal(sd_event_new(&scene.event), 0);
+    assert_int_equal(pipe(fds), 0);
+    struct worker *worker = worker_new(scene.event, work, &what, 60, on_done, &scene);
+    assert_non_null(worker);
+    assert_int_equal(close(fds[1]), 0);
+    struct pollfd end = { .fd = fds[0], .events = POLLIN };
+    assert_int_equal(poll(&end, 1, (int)(EVENT_DEADLINE_USEC / 1000)), 1);
+    assert_int_equal(end.revents, POLLHUP);
+    assert_int_equal(close(fds[0]), 0);
+    assert_null(worker_free(worker));
+    sd_event_unref(scene.event);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_result_is_told),
         FD_LEAK_TEST(test_work_has_an_end),
+        FD_LEAK_TEST(test_what_we_have_open_is_not_held_by_it),
         FD_LEAK_TEST(test_one_that_is_freed_is_killed_and_calls_nobody),
     };
 
