@@ -1,8 +1,10 @@
 #include "tasks/seccomp_cache.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,14 +41,29 @@ static char *file_path(const char *dir, const char *key)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+static bool is_ours(const struct stat *stat, mode_t type)
+{
+    return (stat->st_mode & S_IFMT) == type && stat->st_uid == geteuid() &&
+           (stat->st_mode & 022) == 0;
+}
+
+static int check_dir(const char *dir)
+{
+    struct stat stat;
+
+    if (lstat(dir, &stat) < 0)
+        return -errno;
+    return is_ours(&stat, S_IFDIR) ? 0 : -EPERM;
+}
+
 static int read_file(const char *path, uint8_t **ret_bytes, size_t *ret_n_bytes)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat stat;
 
     if (fd < 0 || fstat(fd, &stat) < 0)
         return -errno;
-    if (!S_ISREG(stat.st_mode) || stat.st_uid != geteuid() || (stat.st_mode & 022) != 0)
+    if (!is_ours(&stat, S_IFREG))
         return -EPERM;
     if (stat.st_size < (off_t)sizeof(struct header) || stat.st_size > (off_t)FILE_BYTES_MAX)
         return -EBADMSG;
@@ -105,7 +122,9 @@ int seccomp_cache_find(const char *dir, const char *key)
     struct header header;
     size_t n_bytes = 0;
 
-    int r = read_file(path, &bytes, &n_bytes);
+    int r = check_dir(dir);
+    if (r >= 0)
+        r = read_file(path, &bytes, &n_bytes);
     if (r >= 0)
         r = check_file(bytes, n_bytes, key);
     if (r < 0)
@@ -128,7 +147,50 @@ static int make_dirs(const char *dir)
     }
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return -errno;
-    return 0;
+    return check_dir(dir);
+}
+
+static bool is_older(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* Answers how many there are; `ret_name` (heap) is NULL when there is none. */
+static size_t find_oldest(DIR *entries, char **ret_name)
+{
+    struct stat oldest = {}, stat;
+    CLEANUP_FREE char *name = NULL;
+    size_t n = 0;
+
+    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+        if (fstatat(dirfd(entries), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) < 0 ||
+            S_ISDIR(stat.st_mode))
+            continue;
+        n++;
+        if (name != NULL && !is_older(&stat.st_mtim, &oldest.st_mtim))
+            continue;
+        oldest = stat;
+        free(name);
+        name = alloc_strdup(entry->d_name);
+    }
+    *ret_name = TAKE_PTR(name);
+    return n;
+}
+
+/* Also drafts of who was killed. */
+static void make_room(const char *dir)
+{
+    DIR *entries = opendir(dir);
+    bool is_full = entries != NULL;
+
+    while (is_full) {
+        CLEANUP_FREE char *name = NULL;
+        rewinddir(entries);
+        is_full = find_oldest(entries, &name) >= SECCOMP_CACHE_FILES_MAX &&
+                  unlinkat(dirfd(entries), name, 0) == 0;
+    }
+    if (entries != NULL)
+        (void)closedir(entries);
 }
 
 static int write_file(const char *path, const uint8_t *bytes, size_t n_bytes)
@@ -167,6 +229,7 @@ int seccomp_cache_store(const char *dir, const char *key, const struct strv *lib
     int r = make_dirs(dir);
     if (r < 0)
         return r;
+    make_room(dir);
     CLEANUP_FREE uint8_t *bytes = alloc_zero(n_bytes, 1);
     uint8_t *to = bytes + sizeof(header);
     memcpy(to, key, header.n_key);
@@ -178,9 +241,9 @@ int seccomp_cache_store(const char *dir, const char *key, const struct strv *lib
     return write_file(path, bytes, n_bytes);
 }
 
-void seccomp_cache_remove(const char *dir, const char *key)
+int seccomp_cache_remove(const char *dir, const char *key)
 {
     CLEANUP_FREE char *path = file_path(dir, key);
 
-    (void)unlink(path);
+    return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }

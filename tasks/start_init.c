@@ -77,6 +77,17 @@ static int save_settings(const struct task *task, const struct pairs *environmen
 
 /* --- the init -------------------------------------------------------------------------------- */
 
+/* Else the next start would fail, too. */
+static void forget_programs(const struct task *task)
+{
+    int r = task->seccomp_key != NULL
+                    ? seccomp_cache_remove(SECCOMP_CACHE_DIR, task->seccomp_key)
+                    : 0;
+    if (r < 0)
+        log_task_warn(task->spec.id, "cannot remove the seccomp programs from '%s': %s, ignoring",
+                      SECCOMP_CACHE_DIR, strerror(-r));
+}
+
 static void set_failure(struct task *task, const struct inside_link_report *report)
 {
     const char *user = task->config.user != NULL ? task->config.user : "root";
@@ -103,7 +114,7 @@ static void set_failure(struct task *task, const struct inside_link_report *repo
         (void)fail_set(&task->fail, -EIO, "the init cannot read what it is to run: %s", reason);
         return;
     case INSIDE_LINK_STAGE_FILTERS:
-        seccomp_cache_remove(SECCOMP_CACHE_DIR, task->seccomp_key);
+        forget_programs(task);
         (void)fail_set_recoverable(&task->fail, -EIO,
                                    "the init cannot install the seccomp filters that nspawn made "
                                    "for an earlier container, which are forgotten: %s",

@@ -1,4 +1,5 @@
 /* Real files, in a directory of the test's own. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -148,6 +149,73 @@ static void test_file_that_others_can_write_or_of_another_owner_is_refused(void 
     tear_down(&scene);
 }
 
+static void test_directory_of_others_is_not_used(void **state)
+{
+    struct scene scene = set_up();
+
+    (void)state;
+    assert_int_equal(chmod(scene.dir, 0720), 0);
+    assert_int_equal(seccomp_cache_find(scene.dir, KEY), -EPERM);
+    assert_int_equal(seccomp_cache_store(scene.dir, KEY, &scene.libraries, scene.programs.bytes,
+                                         scene.programs.n),
+                     -EPERM);
+    assert_int_equal(chmod(scene.dir, 0700), 0);
+    expect_found(&scene);
+    tear_down(&scene);
+}
+
+/* To open one would wait for a writer. */
+static void test_fifo_is_refused_at_once(void **state)
+{
+    struct scene scene = set_up();
+
+    (void)state;
+    assert_int_equal(unlink(scene.file), 0);
+    assert_int_equal(mkfifo(scene.file, 0600), 0);
+    (void)alarm(10); /* ends a test that waits */
+    assert_int_equal(seccomp_cache_find(scene.dir, KEY), -EPERM);
+    (void)alarm(0);
+    tear_down(&scene);
+}
+
+static size_t count_files(const char *dir)
+{
+    DIR *entries = opendir(dir);
+    size_t n = 0;
+
+    assert_non_null(entries);
+    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
+        n += entry->d_name[0] != '.';
+    (void)closedir(entries);
+    return n;
+}
+
+/* Jobs choose what is in a key. */
+static void test_oldest_go_when_there_are_too_many(void **state)
+{
+    struct scene scene = set_up();
+    const struct timespec old[] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+
+    (void)state;
+    for (int i = 0; i < SECCOMP_CACHE_FILES_MAX - 1; i++) {
+        CLEANUP_FREE char *key = alloc_printf("key %d", i);
+        assert_int_equal(seccomp_cache_store(scene.dir, key, &scene.libraries,
+                                             scene.programs.bytes, scene.programs.n),
+                         0);
+    }
+    expect_found(&scene);
+    assert_int_equal(count_files(scene.dir), SECCOMP_CACHE_FILES_MAX);
+    assert_int_equal(utimensat(AT_FDCWD, scene.file, old, 0), 0);
+    assert_int_equal(seccomp_cache_store(scene.dir, "one more", &scene.libraries,
+                                         scene.programs.bytes, scene.programs.n),
+                     0);
+    assert_int_equal(count_files(scene.dir), SECCOMP_CACHE_FILES_MAX);
+    assert_int_equal(seccomp_cache_find(scene.dir, KEY), -ENOENT);
+    CLEANUP_CLOSE int fd = seccomp_cache_find(scene.dir, "one more");
+    assert_true(fd >= 0);
+    tear_down(&scene);
+}
+
 /* By chance, or made so. */
 static void test_another_key_of_the_same_name_is_not_taken(void **state)
 {
@@ -182,6 +250,9 @@ int main(void)
         FD_LEAK_TEST(test_what_was_stored_is_found_and_nobody_elses_to_see),
         FD_LEAK_TEST(test_each_damaged_byte_is_noticed),
         FD_LEAK_TEST(test_file_that_others_can_write_or_of_another_owner_is_refused),
+        FD_LEAK_TEST(test_directory_of_others_is_not_used),
+        FD_LEAK_TEST(test_fifo_is_refused_at_once),
+        FD_LEAK_TEST(test_oldest_go_when_there_are_too_many),
         FD_LEAK_TEST(test_another_key_of_the_same_name_is_not_taken),
         FD_LEAK_TEST(test_replaced_library_makes_it_stale),
     };
