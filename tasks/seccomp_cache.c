@@ -32,6 +32,9 @@ struct header {
     uint32_t n_key, n_libraries, n_programs, reserved;
 };
 
+/* MFD_NOEXEC_SEAL, which the headers of older distributions lack. */
+#define MEMORY_NOEXEC_SEAL 0x0008U
+
 #define HASHED offsetof(struct header, n_key)
 
 static char *file_path(const char *dir, const char *key)
@@ -99,10 +102,19 @@ static int check_file(const uint8_t *bytes, size_t n_bytes, const char *key)
     return inside_filters_check(body + header.n_libraries, header.n_programs);
 }
 
+/* A host may forbid those that could be executed (vm.memfd_noexec=2), and kernels before 6.3 know no
+ * others. */
+static int create_memory(const char *name)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MEMORY_NOEXEC_SEAL);
+
+    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
+}
+
 /* What was checked is what is installed. */
 static int seal(const uint8_t *bytes, size_t n_bytes)
 {
-    CLEANUP_CLOSE int fd = memfd_create("seccomp-programs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CLEANUP_CLOSE int fd = create_memory("seccomp-programs");
 
     if (fd < 0)
         return -errno;

@@ -153,6 +153,7 @@ static struct outcome prepare(struct init *init)
         return failed(INSIDE_LINK_STAGE_SPEC, r);
     /* While we are root: the user has no right to. */
     r = install_filters(init->link.fds[INSIDE_LINK_FD_FILTERS]);
+    init->link.fds[INSIDE_LINK_FD_FILTERS] = close_fd(init->link.fds[INSIDE_LINK_FD_FILTERS]);
     if (r < 0)
         return failed(INSIDE_LINK_STAGE_FILTERS, r);
     if (!init->spec.is_pid1 && init->notify_path != NULL) {
