@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/hashicorp/nomad/nomad/structs"
 	"github.com/hashicorp/nomad/plugins/base"
 	"github.com/hashicorp/nomad/plugins/drivers"
 	"golang.org/x/sys/unix"
@@ -124,6 +126,7 @@ func launchWith(t *testing.T, cache bool) *instance {
 type seen struct {
 	programs [][]byte
 	cached   bool   // nspawn was told to make none
+	held     bool   // the init has them open still
 	inside   string // what became of the forbidden call in the command itself,
 	exec     string // and in one that was executed there
 }
@@ -153,7 +156,21 @@ func see(t *testing.T, driver *instance, capabilities ...string) seen {
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", nspawn))
 	must(t, err)
 	s.cached = bytes.Contains(environment, []byte("SYSTEMD_SECCOMP=0"))
+	s.held = holdsPrograms(t, leader)
 	return s
+}
+
+// Memory of the programs, for as long as the task runs.
+func holdsPrograms(t *testing.T, pid int) bool {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	must(t, err)
+	for _, link := range links {
+		if name, _ := os.Readlink(link); strings.HasPrefix(name, "/memfd:") {
+			return true
+		}
+	}
+	return false
 }
 
 func expect(t *testing.T, when string, s seen, cached bool, programs [][]byte) {
@@ -162,6 +179,9 @@ func expect(t *testing.T, when string, s seen, cached bool, programs [][]byte) {
 		len(bytes.Join(s.programs, nil)))
 	if s.cached != cached {
 		t.Errorf("%s: cached is %v", when, s.cached)
+	}
+	if s.held {
+		t.Errorf("%s: the init holds them", when)
 	}
 	if len(s.programs) == 0 || len(s.programs) != len(programs) {
 		t.Fatalf("%s: %d programs instead of %d", when, len(s.programs), len(programs))
@@ -174,6 +194,26 @@ func expect(t *testing.T, when string, s seen, cached bool, programs [][]byte) {
 	if refused := unix.EPERM.Error(); s.inside != refused || s.exec != refused {
 		t.Errorf("%s: a forbidden call inside: %q; by exec: %q", when, s.inside, s.exec)
 	}
+}
+
+// spoil makes programs that no kernel takes of those in each file of the cache, as if they had been
+// stored so, and gives the files.
+func spoil(t *testing.T) []string {
+	t.Helper()
+	const hashed, lengths, body = 16, 16, 32 // offsets
+	files, err := filepath.Glob(cacheDir + "/*")
+	must(t, err)
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		must(t, err)
+		at := body + binary.NativeEndian.Uint32(content[lengths:]) + binary.NativeEndian.Uint32(content[lengths+4:])
+		binary.NativeEndian.PutUint16(content[at+4:], 0xffff) // the first instruction, after their number
+		hash := fnv.New64a()
+		hash.Write(content[hashed:])
+		binary.NativeEndian.PutUint64(content[8:], hash.Sum64())
+		must(t, os.WriteFile(path, content, 0))
+	}
+	return files
 }
 
 // damage flips a bit in the middle of each file of the cache, and says how many there are.
@@ -230,6 +270,20 @@ func TestSeccompCache(t *testing.T) {
 		t.Errorf("%d files in the cache instead of 2", n)
 	}
 	expect(t, "damaged", see(t, driver), false, plain.programs)
+	expect(t, "made anew", see(t, driver), true, plain.programs)
+
+	// Never without filters: the start fails, and the next one goes well.
+	spoiled := spoil(t)
+	refused := newTask(t, driver, "/bin/sleep", "100000")
+	_, _, err := driver.StartTask(refused.config)
+	if err == nil || !strings.Contains(err.Error(), "the init cannot install the seccomp filters") ||
+		!structs.IsRecoverable(err) {
+		t.Errorf("start with programs that the kernel does not take: %v", err)
+	}
+	if left, _ := filepath.Glob(cacheDir + "/*"); len(left) != len(spoiled)-1 {
+		t.Errorf("%d files are left of %d", len(left), len(spoiled))
+	}
+	expect(t, "after programs were refused", see(t, driver), false, plain.programs)
 	expect(t, "made anew", see(t, driver), true, plain.programs)
 	driver.client.Kill()
 }
