@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/hash.h"
 #include "reactor/strv.h"
+#include "tasks/whole_file.h"
 
 __asm__(".pushsection .rodata\n"
         ".balign 16\n"
@@ -55,32 +55,6 @@ static bool is_same(const char *path, const uint8_t *bytes, size_t n_bytes)
     return read(fd, found, n_bytes) == (ssize_t)n_bytes && memcmp(found, bytes, n_bytes) == 0;
 }
 
-static int write_file(const char *path, const uint8_t *bytes, size_t n_bytes)
-{
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
-
-    if (fd < 0)
-        return -errno;
-    ssize_t n = write(fd, bytes, n_bytes);
-    if (n < 0 || fchmod(fd, 0755) < 0)
-        return -errno;
-    return n == (ssize_t)n_bytes ? 0 : -ENOSPC;
-}
-
-/* By rename, so that nobody ever executes a half one. */
-static int make_file(const char *path, const uint8_t *bytes, size_t n_bytes)
-{
-    CLEANUP_FREE char *draft = alloc_printf("%s.%d", path, getpid());
-
-    (void)unlink(draft);
-    int r = write_file(draft, bytes, n_bytes);
-    if (r >= 0 && rename(draft, path) < 0)
-        r = -errno;
-    if (r < 0)
-        (void)unlink(draft);
-    return r;
-}
-
 static int make_in(const char *dir, char **ret_path)
 {
     const uint8_t *bytes;
@@ -95,7 +69,7 @@ static int make_in(const char *dir, char **ret_path)
         return -ENOEXEC;
     init_program_bytes(&bytes, &n_bytes);
     CLEANUP_FREE char *path = alloc_printf("%s/init-%016" PRIx64, dir, hash_bytes(bytes, n_bytes));
-    int r = is_same(path, bytes, n_bytes) ? 0 : make_file(path, bytes, n_bytes);
+    int r = is_same(path, bytes, n_bytes) ? 0 : whole_file_write(path, bytes, n_bytes, 0755);
     if (r >= 0)
         *ret_path = TAKE_PTR(path);
     return r;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include "reactor/hash.h"
 #include "tasks/inside_filters.h"
 #include "tasks/seccomp_key.h"
+#include "tasks/whole_file.h"
 
 #define MAGIC   UINT32_C(0x7063736e) /* "nscp" */
 #define VERSION 1
@@ -205,24 +205,6 @@ static void make_room(const char *dir)
         (void)closedir(entries);
 }
 
-static int write_file(const char *path, const uint8_t *bytes, size_t n_bytes)
-{
-    CLEANUP_FREE char *draft = alloc_printf("%s.%d", path, getpid());
-    CLEANUP_CLOSE int fd = -EBADF;
-
-    (void)unlink(draft);
-    fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = write(fd, bytes, n_bytes);
-    int r = n < 0 ? -errno : (n != (ssize_t)n_bytes ? -ENOSPC : 0);
-    if (r >= 0 && rename(draft, path) < 0)
-        r = -errno;
-    if (r < 0)
-        (void)unlink(draft);
-    return r;
-}
-
 int seccomp_cache_store(const char *dir, const char *key, const struct strv *libraries,
                         const uint8_t *programs, size_t n_programs)
 {
@@ -250,7 +232,7 @@ int seccomp_cache_store(const char *dir, const char *key, const struct strv *lib
     memcpy(bytes, &header, sizeof(header));
     header.hash = hash_bytes(bytes + HASHED, n_bytes - HASHED);
     memcpy(bytes, &header, sizeof(header));
-    return write_file(path, bytes, n_bytes);
+    return whole_file_write(path, bytes, n_bytes, 0600);
 }
 
 int seccomp_cache_remove(const char *dir, const char *key)
