@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -128,7 +129,7 @@ type seen struct {
 	cached   bool   // nspawn was told to make none
 	held     bool   // the init has them open still
 	inside   string // what became of the forbidden call in the command itself,
-	exec     string // and in one that was executed there
+	executed string // and in one that was executed there
 }
 
 func see(t *testing.T, driver *instance, capabilities ...string) seen {
@@ -149,7 +150,7 @@ func see(t *testing.T, driver *instance, capabilities ...string) seen {
 	s.inside = <-task.stdout.lines
 	result, err := driver.ExecTask(task.config.ID, []string{"/client"}, patience)
 	must(t, err)
-	s.exec = strings.TrimSpace(string(result.Stdout))
+	s.executed = strings.TrimSpace(string(result.Stdout))
 	leader, nspawn := leaderOf(t, task)
 	s.programs, err = programsOf(leader)
 	must(t, err)
@@ -191,8 +192,8 @@ func expect(t *testing.T, when string, s seen, cached bool, programs [][]byte) {
 			t.Errorf("%s: program %d differs", when, i)
 		}
 	}
-	if refused := unix.EPERM.Error(); s.inside != refused || s.exec != refused {
-		t.Errorf("%s: a forbidden call inside: %q; by exec: %q", when, s.inside, s.exec)
+	if refused := unix.EPERM.Error(); s.inside != refused || s.executed != refused {
+		t.Errorf("%s: a forbidden call inside: %q; by exec: %q", when, s.inside, s.executed)
 	}
 }
 
@@ -237,10 +238,28 @@ func damage(t *testing.T) int {
 	return len(files)
 }
 
+// callUnder makes the forbidden call in such a container of nspawn's own, with its filters or without.
+func callUnder(t *testing.T, filters string) string {
+	t.Helper()
+	program, err := os.Executable()
+	must(t, err)
+	output, err := exec.Command("systemd-run", "--quiet", "--wait", "--pipe", "--property=Delegate=yes",
+		"--setenv=SYSTEMD_SECCOMP="+filters, "systemd-nspawn", "--quiet", "--keep-unit", "--settings=no",
+		"--directory=/var/lib/machines/busybox", "--read-only", "--as-pid2", "--console=pipe",
+		"--private-users=pick", "--private-users-ownership=map", "--bind-ro="+program+":/mnt",
+		"--setenv="+forbiddenVariable+"=1", "--", "/mnt").Output()
+	must(t, err)
+	return strings.TrimSpace(string(output))
+}
+
 // The filters that a container has are nspawn's, whether it made them for this very one or not.
 func TestSeccompCache(t *testing.T) {
 	if err := callForbidden(); err != nil {
 		t.Fatalf("the call is refused outside, too: %v", err)
+	}
+	// It is the filters that refuse it, and neither capabilities nor the user namespace.
+	if with, without := callUnder(t, "1"), callUnder(t, "0"); with != unix.EPERM.Error() || without != "<nil>" {
+		t.Fatalf("the call by nspawn alone: with filters %q, without %q", with, without)
 	}
 	must(t, os.RemoveAll(cacheDir))
 	without := launchWith(t, false)
