@@ -102,8 +102,8 @@ static int check_file(const uint8_t *bytes, size_t n_bytes, const char *key)
     return inside_filters_check(body + header.n_libraries, header.n_programs);
 }
 
-/* A host may forbid those that could be executed (vm.memfd_noexec=2), and kernels before 6.3 know no
- * others. */
+/* A host may forbid those that could be executed (vm.memfd_noexec=2), and kernels before 6.3 know
+ * no others. */
 static int create_memory(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MEMORY_NOEXEC_SEAL);

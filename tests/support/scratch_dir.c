@@ -1,5 +1,6 @@
 #include "tests/support/scratch_dir.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -41,6 +42,19 @@ char *scratch_dir_free(char *dir)
 char *scratch_dir_path(const char *dir, const char *name)
 {
     return alloc_printf("%s/%s", dir, name);
+}
+
+size_t scratch_dir_count(const char *dir)
+{
+    DIR *entries = opendir(dir);
+    size_t n = 0;
+
+    if (entries == NULL)
+        abort();
+    while (readdir(entries) != NULL)
+        n++;
+    (void)closedir(entries);
+    return n - 2; /* "." and ".." */
 }
 
 void scratch_dir_write(const char *dir, const char *name, const char *text)

@@ -1,5 +1,4 @@
 /* Real files, in a directory of the test's own. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -178,18 +177,6 @@ static void test_fifo_is_refused_at_once(void **state)
     tear_down(&scene);
 }
 
-static size_t count_files(const char *dir)
-{
-    DIR *entries = opendir(dir);
-    size_t n = 0;
-
-    assert_non_null(entries);
-    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
-        n += entry->d_name[0] != '.';
-    (void)closedir(entries);
-    return n;
-}
-
 /* Jobs choose what is in a key. */
 static void test_oldest_go_when_there_are_too_many(void **state)
 {
@@ -204,12 +191,12 @@ static void test_oldest_go_when_there_are_too_many(void **state)
                          0);
     }
     expect_found(&scene);
-    assert_int_equal(count_files(scene.dir), SECCOMP_CACHE_FILES_MAX);
+    assert_int_equal(scratch_dir_count(scene.dir), SECCOMP_CACHE_FILES_MAX);
     assert_int_equal(utimensat(AT_FDCWD, scene.file, old, 0), 0);
     assert_int_equal(seccomp_cache_store(scene.dir, "one more", &scene.libraries,
                                          scene.programs.bytes, scene.programs.n),
                      0);
-    assert_int_equal(count_files(scene.dir), SECCOMP_CACHE_FILES_MAX);
+    assert_int_equal(scratch_dir_count(scene.dir), SECCOMP_CACHE_FILES_MAX);
     assert_int_equal(seccomp_cache_find(scene.dir, KEY), -ENOENT);
     CLEANUP_CLOSE int fd = seccomp_cache_find(scene.dir, "one more");
     assert_true(fd >= 0);

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -31,18 +30,6 @@ static void expect_file(const char *path, const char *text, mode_t mode)
     assert_memory_equal(found, text, strlen(text));
 }
 
-static size_t count_files(const char *dir)
-{
-    DIR *entries = opendir(dir);
-    size_t n = 0;
-
-    assert_non_null(entries);
-    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
-        n += entry->d_name[0] != '.';
-    (void)closedir(entries);
-    return n;
-}
-
 static void test_file_is_made_and_replaced(void **state)
 {
     char *dir = scratch_dir_new();
@@ -57,7 +44,7 @@ static void test_file_is_made_and_replaced(void **state)
     expect_file(path, "second", 0755);
     char text[8];
     assert_int_equal(read(old, text, sizeof(text)), 3);
-    assert_int_equal(count_files(dir), 1);
+    assert_int_equal(scratch_dir_count(dir), 1);
     scratch_dir_free(dir);
 }
 
@@ -86,7 +73,7 @@ static void test_what_cannot_be_written_whole_changes_nothing(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     expect_file(path, "one", 0600);
-    assert_int_equal(count_files(dir), 1);
+    assert_int_equal(scratch_dir_count(dir), 1);
     scratch_dir_free(dir);
 }
 
@@ -98,7 +85,7 @@ static void test_directory_in_the_way_stays(void **state)
     (void)state;
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(whole_file_write(path, "one", 3, 0600), -EISDIR);
-    assert_int_equal(count_files(dir), 1);
+    assert_int_equal(scratch_dir_count(dir), 1);
     assert_int_equal(whole_file_write("/proc/nowhere/file", "one", 3, 0600), -ENOENT);
     scratch_dir_free(dir);
 }
