@@ -37,6 +37,11 @@ void service_driver_register_recoverable(void);
  * to us come as often. */
 #define SERVICE_DRIVER_EXEC_HEARTBEAT_USEC (10 * UINT64_C(1000000))
 
+/* After the result of a command whose input has not been closed. The agent of Nomad 1.11 takes it
+ * for a failure of the exec when a message of its user's, like the end of an empty input, comes to
+ * a call that is over. */
+#define SERVICE_DRIVER_EXEC_LINGER_USEC (250 * UINT64_C(1000))
+
 /* In each direction of an ExecTaskStreaming: above it no more is read until all is out. */
 #define SERVICE_DRIVER_EXEC_QUEUED_MAX (256 * 1024)
 

@@ -117,8 +117,10 @@ static void driver_exec_cancel(struct call *call, void *data)
 struct exec_session {
     struct call *call;
     struct driver *driver;
-    struct exec *exec; /* NULL: not set up yet */
-    sd_event_source *heartbeat;
+    struct exec *exec; /* NULL: not set up yet, or it has ended */
+    bool has_ended;    /* and its result was sent */
+    bool is_stdin_closed;
+    sd_event_source *heartbeat; /* once it has ended: until when the user's messages are awaited */
 };
 
 static void session_free(struct exec_session *session)
@@ -127,10 +129,17 @@ static void session_free(struct exec_session *session)
     free(session);
 }
 
-static void arm_heartbeat(const struct exec_session *session)
+static void finish_session(struct exec_session *session)
 {
-    int r = sd_event_source_set_time_relative(session->heartbeat,
-                                              SERVICE_DRIVER_EXEC_HEARTBEAT_USEC);
+    struct call *call = session->call;
+
+    session_free(session);
+    call_finish(call);
+}
+
+static void arm_timer(const struct exec_session *session, uint64_t usec)
+{
+    int r = sd_event_source_set_time_relative(session->heartbeat, usec);
     assert(r >= 0);
     r = sd_event_source_set_enabled(session->heartbeat, SD_EVENT_ONESHOT);
     assert(r >= 0);
@@ -140,14 +149,18 @@ static void arm_heartbeat(const struct exec_session *session)
  * the call. */
 static int on_heartbeat(sd_event_source *source, uint64_t usec, void *data)
 {
-    const struct exec_session *session = data;
+    struct exec_session *session = data;
     const Nomad__ExecTaskStreamingResponse nothing = NOMAD__EXEC_TASK_STREAMING_RESPONSE__INIT;
 
     (void)source;
     (void)usec;
+    if (session->has_ended) {
+        finish_session(session);
+        return 0;
+    }
     if (call_queued_bytes(session->call) == 0)
         call_send(session->call, &nothing.base);
-    arm_heartbeat(session);
+    arm_timer(session, SERVICE_DRIVER_EXEC_HEARTBEAT_USEC);
     return 0;
 }
 
@@ -203,14 +216,19 @@ static void on_session_end(const struct task_exit *exit, const struct fail *fail
 
     if (fail != NULL) {
         call_fail(session->call, fail);
-    } else {
-        convert_exit(exit, &result);
-        answer.exited = true;
-        answer.result = &result;
-        call_send(session->call, &answer.base);
-        call_finish(session->call);
+        session_free(session);
+        return;
     }
-    session_free(session);
+    convert_exit(exit, &result);
+    answer.exited = true;
+    answer.result = &result;
+    call_send(session->call, &answer.base);
+    session->exec = NULL;
+    session->has_ended = true;
+    if (session->is_stdin_closed)
+        finish_session(session);
+    else
+        arm_timer(session, SERVICE_DRIVER_EXEC_LINGER_USEC);
 }
 
 static const struct exec_events session_events = {
@@ -235,18 +253,27 @@ static int set_up(struct exec_session *session, const Nomad__ExecTaskStreamingRe
     return r;
 }
 
-static void pass_on(const struct exec_session *session,
-                    const Nomad__ExecTaskStreamingRequest *request)
+static void close_stdin(struct exec_session *session)
+{
+    session->is_stdin_closed = true;
+    if (session->has_ended)
+        finish_session(session);
+    else
+        exec_close_stdin(session->exec);
+}
+
+static void pass_on(struct exec_session *session, const Nomad__ExecTaskStreamingRequest *request)
 {
     const Nomad__ExecTaskStreamingRequest__TerminalSize *size = request->tty_size;
 
-    if (size != NULL && size->height > 0 && size->width > 0)
+    if (!session->has_ended && size != NULL && size->height > 0 && size->width > 0)
         exec_resize(session->exec, (unsigned)size->height, (unsigned)size->width);
     if (request->stdin == NULL)
         return;
     if (request->stdin->close)
-        exec_close_stdin(session->exec);
-    else if (exec_write_stdin(session->exec, request->stdin->data.data,
+        close_stdin(session);
+    else if (!session->has_ended &&
+             exec_write_stdin(session->exec, request->stdin->data.data,
                               request->stdin->data.len) > SERVICE_DRIVER_EXEC_QUEUED_MAX)
         call_pause(session->call);
 }
@@ -256,7 +283,7 @@ static void on_session_message(struct call *call, const ProtobufCMessage *messag
     struct exec_session *session = data;
     CLEANUP_FAIL struct fail fail = {};
 
-    if (session->exec == NULL) {
+    if (session->exec == NULL && !session->has_ended) {
         if (set_up(session, (const Nomad__ExecTaskStreamingRequest *)message, &fail) < 0) {
             session_free(session);
             call_fail(call, &fail);
@@ -264,7 +291,7 @@ static void on_session_message(struct call *call, const ProtobufCMessage *messag
     } else if (message != NULL) {
         pass_on(session, (const Nomad__ExecTaskStreamingRequest *)message);
     } else { /* no host does so; it can only mean that there is no more input */
-        exec_close_stdin(session->exec);
+        close_stdin(session);
     }
 }
 

@@ -105,7 +105,9 @@ static int remove_one(const char *dir, const char *entry)
         return 0;
     int r = nftw(path, remove_entry, N_OPEN, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     (void)unlink(lock);
-    return r < 0 ? -errno : -r;
+    if (r < 0)
+        r = errno;
+    return r == ENOENT ? 0 : -r; /* its nspawn has been faster */
 }
 
 int ephemeral_copy_remove(const char *image)

@@ -237,9 +237,14 @@ static int open_logs(void *data, struct fail *fail)
         .slice = task->slice,
     };
 
-    int r = task_logs_new(task->host->units, &args, &task->logs, fail);
-    if (r < 0)
-        return r;
+    return task_logs_new(task->host->units, &args, &task->logs, fail);
+}
+
+/* After the container, which systemd then starts first; the start waits for both. */
+static int hold_logs(void *data, struct fail *fail)
+{
+    struct task *task = data;
+
     return task_logs_hold(task->logs, on_held, task, fail);
 }
 
@@ -382,6 +387,7 @@ static const struct flow_step start_steps[] = {
     { "prepare what runs inside", start_init_prepare },
     { "open the logs", open_logs },
     { "start the container", start_container },
+    { "hold the logs", hold_logs },
     { "await the container", await_container },
     {},
 };
