@@ -50,6 +50,8 @@ static int on_exited(sd_event_source *source, int fd, uint32_t events, void *dat
     (void)source;
     (void)events;
     int r = waitid(P_PIDFD, (id_t)fd, &info, WEXITED) < 0 ? -errno : result_of(&info);
+    /* First of all: a descriptor that is closed stays in epoll as long as another worker has it. */
+    worker->exited = sd_event_source_disable_unref(worker->exited);
     worker->pidfd = close_fd(worker->pidfd);
     (void)worker_free(worker);
     done(r, done_data);

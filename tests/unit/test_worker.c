@@ -100,12 +100,43 @@ static void test_what_we_have_open_is_not_held_by_it(void **state)
     sd_event_unref(scene.event);
 }
 
+#define N_AT_ONCE 50
+
+static void on_one_of_many(int error, void *data)
+{
+    unsigned *n_done = data;
+
+    assert_int_equal(error, 0);
+    ++*n_done;
+}
+
+static bool all_done(void *data)
+{
+    return *(unsigned *)data == N_AT_ONCE;
+}
+
+/* Each has been forked with the descriptors of those before it. */
+static void test_many_at_once(void **state)
+{
+    sd_event *event = NULL;
+    unsigned n_done = 0;
+    int what = 0;
+
+    (void)state;
+    assert_int_equal(sd_event_new(&event), 0);
+    for (int i = 0; i < N_AT_ONCE; i++)
+        assert_non_null(worker_new(event, work, &what, 60, on_one_of_many, &n_done));
+    assert_true(event_run_until(event, all_done, &n_done));
+    sd_event_unref(event);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_result_is_told),
         FD_LEAK_TEST(test_work_has_an_end),
         FD_LEAK_TEST(test_what_we_have_open_is_not_held_by_it),
+        FD_LEAK_TEST(test_many_at_once),
         FD_LEAK_TEST(test_one_that_is_freed_is_killed_and_calls_nobody),
     };
 
