@@ -245,7 +245,7 @@ func callUnder(t *testing.T, filters string) string {
 	must(t, err)
 	output, err := exec.Command("systemd-run", "--quiet", "--wait", "--pipe", "--property=Delegate=yes",
 		"--setenv=SYSTEMD_SECCOMP="+filters, "systemd-nspawn", "--quiet", "--keep-unit", "--settings=no",
-		"--directory=/var/lib/machines/busybox", "--read-only", "--as-pid2", "--console=pipe",
+		"--directory=/var/lib/machines/busybox", "--ephemeral", "--as-pid2", "--console=pipe",
 		"--private-users=pick", "--private-users-ownership=map", "--bind-ro="+program+":/mnt",
 		"--setenv="+forbiddenVariable+"=1", "--", "/mnt").Output()
 	must(t, err)
