@@ -246,8 +246,8 @@ func callUnder(t *testing.T, filters string) string {
 	output, err := exec.Command("systemd-run", "--quiet", "--wait", "--pipe", "--property=Delegate=yes",
 		"--setenv=SYSTEMD_SECCOMP="+filters, "systemd-nspawn", "--quiet", "--keep-unit", "--settings=no",
 		"--directory=/var/lib/machines/busybox", "--ephemeral", "--as-pid2", "--console=pipe",
-		"--private-users=pick", "--private-users-ownership=map", "--bind-ro="+program+":/mnt",
-		"--setenv="+forbiddenVariable+"=1", "--", "/mnt").Output()
+		"--private-users=pick", "--private-users-ownership=map", "--bind-ro="+program+":/client",
+		"--setenv="+forbiddenVariable+"=1", "--", "/client").Output()
 	must(t, err)
 	return strings.TrimSpace(string(output))
 }
