@@ -118,8 +118,8 @@ static void tell_exec_failure(const struct task *task)
     if (reason == NULL || task->exit.exit_code == 0)
         return;
     found += strlen("execv(");
-    task_tell(task, NULL, "Command \"%.*s\" cannot be executed in the container: %s",
-              (int)(reason - found), found, reason + strlen(") failed: "));
+    CLEANUP_FREE char *command = alloc_strndup(found, (size_t)(reason - found));
+    task_tell_not_executed(task, command, reason + strlen(") failed: "));
 }
 
 static void on_drained(const struct fail *fail, void *data)

@@ -264,6 +264,5 @@ bool start_init_is_up(const struct task *task)
 void start_init_tell(const struct task *task)
 {
     if (task->execute_error < 0)
-        task_tell(task, NULL, "Command \"%s\" cannot be executed in the container: %s",
-                  task->config.command.items[0], strerror(-task->execute_error));
+        task_tell_not_executed(task, task->config.command.items[0], strerror(-task->execute_error));
 }

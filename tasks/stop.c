@@ -190,7 +190,8 @@ static void tell_sent(const struct task *task, int signal)
     if (task->is_booted && task->stop_signal == 0)
         task_tell(task, &annotations, "Sent %s to the system's init, to shut down in order", name);
     else
-        task_tell(task, &annotations, "Sent %s to the task's process", name);
+        task_tell(task, &annotations, "Sent %s to the %s", name,
+                  task->is_booted ? "system's init" : "task's process");
     pairs_done(&annotations);
 }
 

@@ -289,3 +289,14 @@ void task_tell(const struct task *task, const struct pairs *annotations, const c
                                             .annotations = annotations,
                                     });
 }
+
+void task_tell_not_executed(const struct task *task, const char *command, const char *reason)
+{
+    struct pairs annotations = {};
+
+    pairs_set(&annotations, "command", command);
+    pairs_set(&annotations, "reason", reason);
+    task_tell(task, &annotations, "Command \"%s\" cannot be executed in the container: %s", command,
+              reason);
+    pairs_done(&annotations);
+}

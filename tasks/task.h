@@ -157,6 +157,7 @@ char *task_unit_cgroup_path(const struct task *task);
 /* Says something about the task to its job's author. Annotations may be NULL. */
 void task_tell(const struct task *task, const struct pairs *annotations, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+void task_tell_not_executed(const struct task *task, const char *command, const char *reason);
 
 struct task_waiter *task_wait(struct task *task, task_exited_fn done, void *data);
 /* Tells all that wait of task->exit, now. */
