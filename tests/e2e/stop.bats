@@ -10,7 +10,8 @@ stop_msec() {
 
 n_events() { events | grep -c -- "$1" || true; }
 
-# script JOB SCRIPT [BODY]: a shell script as a single process, running and "ready" in its log
+# script JOB SCRIPT [BODY [LINE]]: a shell script as a single process, running and "ready" in its log;
+# LINE is one more of the config
 script() {
     submit "$1" service << JOB
 config {
@@ -18,6 +19,7 @@ config {
   ephemeral = true
   boot      = false
   command   = ["/bin/sh", "-c", "$2"]
+  ${4-}
 }
 ${3-}
 JOB
@@ -123,6 +125,80 @@ END
     nomad alloc signal -s SIGRTMIN+4 "$ALLOC" # systemd: power off
     await_dead off
     [ "$(exit_code)" = 0 ]
+}
+
+@test "signals by number and by names that begin with a number's, in all three modes" {
+    local mode
+    for mode in true false; do
+        script "numbers-$mode" "trap 'echo usr1' 10; trap 'echo rt3' 37; trap 'echo rt30' 64; $sleeper" "" "process_two = $mode"
+        nomad alloc signal -s 10 "$ALLOC"
+        await_log usr1
+        nomad alloc signal -s SIGRTMIN+3 "$ALLOC"
+        await_log 'rt3$'
+        nomad alloc signal -s SIGRTMAX "$ALLOC"
+        await_log rt30
+        run ! nomad alloc signal -s 65 "$ALLOC"
+        [[ "$output" == *"'65'"*SIGHUP*SIGRTMIN+n* ]]
+    done
+
+    booted numbers
+    run ! nomad alloc signal -s SIGNONE "$ALLOC"
+    [[ "$output" == *SIGNONE*SIGHUP*SIGRTMIN+n* ]]
+    nomad alloc signal -s 38 "$ALLOC" # SIGRTMIN+4: power off
+    await_dead numbers
+    [ "$(exit_code)" = 0 ]
+}
+
+# details KEY: what the driver's events of the task are annotated with, one a line
+details() {
+    jq -r ".TaskStates.main.Events[] | select(.Type == \"Driver\").Details.$1 | values" <<< "$FOUND"
+}
+
+@test "each event is told once, with annotations: booted, stopping and killed" {
+    booted told 'kill_timeout = "1s"
+kill_signal = "SIGWINCH"' # which systemd does not end of
+    [[ $(details boot_time) =~ ^[0-9]+\.[0-9]\ s$ ]]
+    nomad job stop -detach told
+    await_dead told
+    events
+    [ "$(details signal)" = $'SIGWINCH\nSIGKILL' ]
+    [ "$(details kill_timeout)" = "1 s" ]
+    [ "$(n_events "^Booted in")" = 1 ]
+    [ "$(n_events "^Sent SIGWINCH to the system's init$")" = 1 ]
+    [ "$(n_events "killed by SIGKILL")" = 1 ]
+}
+
+@test "a command that can't be executed is told once, with the reason" {
+    local command
+    for command in /no/such /etc/os-release; do
+        submit "not${command//\//-}" << END
+config {
+  image   = "busybox"
+  boot    = false
+  command = ["$command"]
+}
+END
+        await_dead "not${command//\//-}"
+        events
+        [ "$(n_events "cannot be executed")" = 1 ]
+        [ "$(details command)" = "$command" ]
+        [[ $(details reason) =~ ^(No such file or directory|Permission denied)$ ]]
+    done
+}
+
+@test "the newest status of a process is told, and the next one not before 30 s" {
+    submit statuses service << 'END'
+config {
+  image     = "debian"
+  ephemeral = true
+  boot      = false
+  command   = ["/bin/sh", "-c", "for n in one two three; do systemd-notify --status=$n; done; exec sleep 1000"]
+}
+END
+    await statuses '.TaskStates.main.Events | any(.DisplayMessage == "Status: three")'
+    events
+    [ "$(details status)" = $'one\nthree' ]
+    [ "$(jq '.TaskStates.main.Events | map(select(.Details.status != null).Time) | .[1] - .[0] >= 30e9' <<< "$FOUND")" = true ]
 }
 
 @test "SIGSTOP freezes the whole container, SIGCONT thaws it, and a stop ends a frozen one" {
