@@ -243,9 +243,9 @@ bench: deps
 	@OUT=$(OUT) tests/bench/bench
 
 .PHONY: lint
-lint: $(OBJECTS) $(O)/reactor/main.o
+lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2o_compat" \
-		LINT_OBJECTS=$(O) tests/lint/lint
+		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
 $(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)

@@ -13,7 +13,10 @@ static int connect_to(const char *path)
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    (void)strcpy(address.sun_path, path);
+    size_t length = strlen(path);
+    if (length >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, length + 1);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
     return TAKE_FD(fd);

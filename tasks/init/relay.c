@@ -51,9 +51,10 @@ static void send_on(int fd, const char *target, const char *text, size_t n)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-    if (n == 0 || strlen(target) >= sizeof(address.sun_path))
+    size_t length = strlen(target);
+    if (n == 0 || length >= sizeof(address.sun_path))
         return;
-    (void)strcpy(address.sun_path, target);
+    memcpy(address.sun_path, target, length + 1);
     (void)sendto(fd, text, n, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
                  sizeof(address));
 }
