@@ -3,8 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <stdio.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,13 +11,14 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/resolve.h"
 
 /* tempfn_random() of systemd, src/basic/tempfile-util.c: a prefix, and 16 hex digits. */
 #define PREFIX   ".#machine."
 #define N_RANDOM 16
 
-/* Directories that are open at a time. */
-#define N_OPEN 32
+/* Of a tree that is removed: each level is a descriptor. */
+#define DEPTH_MAX 512
 
 /* Beside an image, with its name; in it and without, where it is a mount point. */
 struct place {
@@ -36,7 +36,7 @@ static bool is_copy(const char *entry, const char *image_name)
 }
 
 /* Calls it for each until it answers not 0, and answers that. */
-static int for_each_in(struct place place, int (*found)(const char *dir, const char *entry))
+static int for_each_in(struct place place, int (*found)(int dir_fd, const char *entry))
 {
     DIR *entries = opendir(place.dir);
     int r = 0;
@@ -45,12 +45,12 @@ static int for_each_in(struct place place, int (*found)(const char *dir, const c
         return 0;
     for (struct dirent *entry; r == 0 && (entry = readdir(entries)) != NULL;)
         if (is_copy(entry->d_name, place.name))
-            r = found(place.dir, entry->d_name);
+            r = found(dirfd(entries), entry->d_name);
     (void)closedir(entries);
     return r;
 }
 
-static int for_each(const char *image, int (*found)(const char *dir, const char *entry))
+static int for_each(const char *image, int (*found)(int dir_fd, const char *entry))
 {
     CLEANUP_FREE char *parent = alloc_strdup(image);
     char *slash = strrchr(parent, '/');
@@ -62,9 +62,9 @@ static int for_each(const char *image, int (*found)(const char *dir, const char 
     return for_each_in((struct place){ slash == parent ? "/" : parent, slash + 1 }, found);
 }
 
-static int is_one(const char *dir, const char *entry)
+static int is_one(int dir_fd, const char *entry)
 {
-    (void)dir;
+    (void)dir_fd;
     (void)entry;
     return 1;
 }
@@ -85,29 +85,56 @@ static bool is_free(int lock_fd)
     return flock(lock_fd, LOCK_EX | LOCK_NB) == 0 && fcntl(lock_fd, F_OFD_SETLK, &whole) == 0;
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *walk)
+static int remove_tree(int dir_fd, const char *name, unsigned depth);
+
+static int empty(int fd, unsigned depth)
 {
-    (void)stat;
-    (void)kind;
-    (void)walk;
-    return remove(path) < 0 && errno != ENOENT ? errno : 0;
+    DIR *entries = fdopendir(fd);
+    int r = 0;
+
+    if (entries == NULL) {
+        r = -errno;
+        (void)close_fd(fd);
+        return r;
+    }
+    for (struct dirent *entry; r >= 0 && (entry = readdir(entries)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            r = remove_tree(dirfd(entries), entry->d_name, depth);
+    (void)closedir(entries);
+    return r;
 }
 
-static int remove_one(const char *dir, const char *entry)
+/* An image may lie where a container can write: whatever is put in place of a directory meanwhile,
+ * nothing outside of the tree is reached. */
+static int remove_tree(int dir_fd, const char *name, unsigned depth)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s/%s", dir, entry);
-    CLEANUP_FREE char *lock = alloc_printf("%s/.#%s.lck", dir, entry);
-    CLEANUP_CLOSE int fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    if (depth == 0)
+        return -EMFILE;
+    int r = resolve_open(dir_fd, name, O_RDONLY | O_DIRECTORY,
+                         RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+    if (r >= 0)
+        r = empty(r, depth - 1);
+    if (r >= 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        r = -errno;
+    return r == -ENOENT ? 0 : r; /* its nspawn has been faster */
+}
+
+static int remove_one(int dir_fd, const char *entry)
+{
+    CLEANUP_FREE char *lock = alloc_printf(".#%s.lck", entry);
+    CLEANUP_CLOSE int fd = openat(dir_fd, lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return -errno;
     if (!is_free(fd))
         return 0;
-    int r = nftw(path, remove_entry, N_OPEN, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-    (void)unlink(lock);
-    if (r < 0)
-        r = errno;
-    return r == ENOENT ? 0 : -r; /* its nspawn has been faster */
+    int r = remove_tree(dir_fd, entry, DEPTH_MAX);
+    (void)unlinkat(dir_fd, lock, 0);
+    return r;
 }
 
 int ephemeral_copy_remove(const char *image)

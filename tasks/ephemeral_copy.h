@@ -7,5 +7,5 @@
 /* Whether there may be any. Fast. */
 bool ephemeral_copy_exists(const char *image);
 /* Removes those that no nspawn holds. It blocks for as long as removing trees takes. `image` is
- * absolute. Answers 0, or the last negative errno. */
+ * absolute. Answers 0, or the first negative errno, which ends it. */
 int ephemeral_copy_remove(const char *image);

@@ -129,6 +129,29 @@ static void test_links_in_a_copy_are_not_followed(void **state)
     tear_down(&scene);
 }
 
+static void test_deep_tree_goes_and_a_deeper_one_is_told(void **state)
+{
+    struct scene scene = set_up();
+    CLEANUP_FREE char *copy = scratch_dir_path(scene.dir, ".#machine.debian01e78f5e058db40a");
+
+    (void)state;
+    for (int levels = 500; levels <= 600; levels += 100) {
+        assert_int_equal(mkdir(copy, 0755), 0);
+        int fd = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < levels; i++) {
+            assert_int_equal(mkdirat(fd, "d", 0700), 0);
+            int next = openat(fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            assert_true(next >= 0);
+            (void)close(fd);
+            fd = next;
+        }
+        (void)close(fd);
+        assert_int_equal(ephemeral_copy_remove(scene.image), levels == 500 ? 0 : -EMFILE);
+        assert_int_equal(access(copy, F_OK), levels == 500 ? -1 : 0);
+    }
+    tear_down(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +159,7 @@ int main(void)
         FD_LEAK_TEST(test_what_is_held_stays),
         FD_LEAK_TEST(test_what_is_no_copy_of_it_stays),
         FD_LEAK_TEST(test_links_in_a_copy_are_not_followed),
+        FD_LEAK_TEST(test_deep_tree_goes_and_a_deeper_one_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
