@@ -53,8 +53,8 @@ static int listen_at(const char *path)
     if (fd < 0 || (unlink(path) < 0 && errno != ENOENT))
         return -errno;
     /* Root inside is nobody to the host. */
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0666) < 0 ||
-        listen(fd, 1) < 0)
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+        chmod(path, 0666) < 0 || listen(fd, 1) < 0)
         return -errno;
     return TAKE_FD(fd);
 }
@@ -68,8 +68,8 @@ void init_link_remove_dir(int dir_fd)
 
 int init_link_create_status(int dir_fd)
 {
-    int fd = openat(dir_fd, INIT_LINK_STATUS, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                    0600);
+    int fd = openat(dir_fd, INIT_LINK_STATUS,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     return fd < 0 ? -errno : fd;
 }
@@ -133,8 +133,8 @@ static bool receive_report(struct init_link *link)
     ssize_t n = recv(link->fd, &report, sizeof(report), MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
-    end_link(link,
-             n == (ssize_t)sizeof(report) && report.stage < INSIDE_LINK_STAGE_MAX ? &report : NULL);
+    end_link(link, n == (ssize_t)sizeof(report) && report.stage < INSIDE_LINK_STAGE_MAX ? &report
+                                                                                        : NULL);
     return false;
 }
 

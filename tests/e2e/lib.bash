@@ -13,12 +13,13 @@ AWAIT_SECONDS=60
 export NOMAD_CLI_SHOW_HINTS=0
 
 teardown() {
-    local job
+    local job status=0
     for job in $(curl -sf "$API/jobs" | jq -r '.[].ID'); do
         nomad job stop -purge -detach "$job" > /dev/null
     done
-    await_no_containers
+    await_no_containers || status=1
     [ -z "${IMAGE-}" ] || rm -rf --one-file-system "$IMAGE"
+    return $status # all that bats looks at
 }
 
 # --- jobs ---------------------------------------------------------------------------------------

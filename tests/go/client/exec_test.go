@@ -40,16 +40,25 @@ func TestExecConformance(t *testing.T) {
 	}
 }
 
+// launchSleeper starts a task of a plugin of its own; both end with the test.
+func launchSleeper(t *testing.T) (*instance, *task) {
+	t.Helper()
+	driver := launch(t)
+	task := newTask(t, driver, "/bin/sleep", "100000")
+	_, _, err := driver.StartTask(task.config)
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, driver.DestroyTask(task.config.ID, true))
+		driver.client.Kill()
+	})
+	return driver, task
+}
+
 const nExecsAtOnce = 200
 
 // More than the 1024 descriptors that a process may have open by default are needed for them.
 func TestExecAtOnce(t *testing.T) {
-	driver := launch(t)
-	defer driver.client.Kill()
-	task := newTask(t, driver, "/bin/sleep", "100000")
-	_, _, err := driver.StartTask(task.config)
-	must(t, err)
-	defer func() { must(t, driver.DestroyTask(task.config.ID, true)) }()
+	driver, task := launchSleeper(t)
 
 	errs := make([]error, nExecsAtOnce)
 	var wait sync.WaitGroup
@@ -66,7 +75,7 @@ func TestExecAtOnce(t *testing.T) {
 	must(t, errors.Join(errs...))
 
 	// An answer comes when the command has ended; its scope goes before the next one is made.
-	_, err = driver.ExecTask(task.config.ID, []string{"/bin/true"}, patience)
+	_, err := driver.ExecTask(task.config.ID, []string{"/bin/true"}, patience)
 	must(t, err)
 	left, err := filepath.Glob("/sys/fs/cgroup/nspawn.slice/nspawn-*.slice/nspawn-*.service/exec-*.scope")
 	must(t, err)
@@ -96,12 +105,7 @@ const (
 
 // A command that writes without an end is held up by a client that is busy with each of its messages.
 func TestExecIntoSlowClient(t *testing.T) {
-	driver := launch(t)
-	defer driver.client.Kill()
-	task := newTask(t, driver, "/bin/sleep", "100000")
-	_, _, err := driver.StartTask(task.config)
-	must(t, err)
-	defer func() { must(t, driver.DestroyTask(task.config.ID, true)) }()
+	driver, task := launchSleeper(t)
 
 	pid := driver.client.ReattachConfig().Pid
 	before := privateKiB(t, pid)
