@@ -21,7 +21,7 @@ fails() {
     [ "$(took_msec)" -lt 1000 ]
     run ! compgen -G '/run/systemd/transient/nspawn-*'
     run ! compgen -G '/run/nomad-driver-nspawn/*'
-    run ! compgen -G '/run/systemd/nspawn/*'
+    run ! compgen -G '/run/systemd/nspawn/*.nspawn'
     [ -z "$(machinectl list --no-legend | grep -v '^\.host')" ]
     ! findmnt -rno TARGET | grep /run/nomad-driver-nspawn
 }
