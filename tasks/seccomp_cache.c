@@ -7,13 +7,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/hash.h"
+#include "reactor/memory_file.h"
 #include "tasks/inside_filters.h"
 #include "tasks/seccomp_key.h"
 #include "tasks/whole_file.h"
@@ -31,9 +31,6 @@ struct header {
     uint64_t hash; /* of all that follows it */
     uint32_t n_key, n_libraries, n_programs, reserved;
 };
-
-/* MFD_NOEXEC_SEAL, which the headers of older distributions lack. */
-#define MEMORY_NOEXEC_SEAL 0x0008U
 
 #define HASHED offsetof(struct header, n_key)
 
@@ -102,27 +99,14 @@ static int check_file(const uint8_t *bytes, size_t n_bytes, const char *key)
     return inside_filters_check(body + header.n_libraries, header.n_programs);
 }
 
-/* A host may forbid those that could be executed (vm.memfd_noexec=2), and kernels before 6.3 know
- * no others. */
-static int create_memory(const char *name)
-{
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MEMORY_NOEXEC_SEAL);
-
-    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
-}
-
 /* What was checked is what is installed. */
 static int seal(const uint8_t *bytes, size_t n_bytes)
 {
-    CLEANUP_CLOSE int fd = create_memory("seccomp-programs");
+    CLEANUP_CLOSE int fd = memory_file_new("seccomp-programs", bytes, n_bytes);
 
     if (fd < 0)
-        return -errno;
-    ssize_t n = write(fd, bytes, n_bytes);
-    if (n >= 0 && n != (ssize_t)n_bytes)
-        return -ENOSPC;
-    if (n < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return fd;
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return -errno;
     return TAKE_FD(fd);
 }
