@@ -6,10 +6,12 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "reactor/cleanup.h"
 #include "reactor/utf8.h"
 
 static const char *const level_names[LOG_LEVEL_MAX] = {
@@ -123,14 +125,17 @@ void log_set_level(enum log_level level)
 
 void log_write(enum log_level level, const char *task, const char *format, ...)
 {
-    static struct record record;
-    static char message[LOG_RECORD_MAX];
+    struct record record;
     va_list args;
 
     if (level < lowest)
         return;
+    /* Memory that others have used and will use, instead of a page of its own for ever. */
+    CLEANUP_FREE char *message = malloc(LOG_RECORD_MAX);
+    if (message == NULL)
+        return;
     va_start(args, format);
-    (void)vsnprintf(message, sizeof(message), format, args);
+    (void)vsnprintf(message, LOG_RECORD_MAX, format, args);
     va_end(args);
 
     record.n = 0;
