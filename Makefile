@@ -17,7 +17,7 @@ SKIP      ?=
 
 VERSION   := $(shell sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
 VERSION   := $(or $(VERSION),0.0.0)
-PACKAGES  := libsystemd libh2o-evloop libevent_core libprotobuf-c
+PACKAGES  := libsystemd libh2o-evloop libevent_core libprotobuf-c libmnl
 
 O         := $(OUT)/$(BUILD)
 # One short line a step; V=1 shows the commands.
