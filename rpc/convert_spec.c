@@ -5,6 +5,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "rpc/convert_network.h"
 
 #define CLEANUP_SPEC CLEANUP(task_spec_done)
 
@@ -50,7 +51,7 @@ static int check_name(const char *name, struct fail *reterr)
     return 0;
 }
 
-static int take_path(const char *what, const char *path, char **ret, struct fail *reterr)
+int convert_spec_path(const char *what, const char *path, char **ret, struct fail *reterr)
 {
     if (is_empty(path))
         return 0;
@@ -67,7 +68,7 @@ static int take_required_path(const char *what, const char *path, char **ret, st
 {
     if (is_empty(path))
         return fail_set(reterr, -EINVAL, "%s is missing", what);
-    return take_path(what, path, ret, reterr);
+    return convert_spec_path(what, path, ret, reterr);
 }
 
 static int take_env(const Nomad__TaskConfig *config, struct pairs *env, struct fail *reterr)
@@ -167,32 +168,6 @@ static int take_resources(const Nomad__Resources *resources, struct task_resourc
     return 0;
 }
 
-static int take_network(const Nomad__NetworkIsolationSpec *isolation, struct task_spec *spec,
-                        struct fail *reterr)
-{
-    if (isolation == NULL)
-        return 0;
-    switch (isolation->mode) {
-    case NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__HOST:
-        spec->network = TASK_NETWORK_HOST;
-        break;
-    case NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__GROUP:
-        spec->network = TASK_NETWORK_GROUP;
-        break;
-    case NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__TASK:
-        spec->network = TASK_NETWORK_TASK;
-        break;
-    case NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__NONE:
-        spec->network = TASK_NETWORK_NONE;
-        break;
-    default:
-        return fail_set(reterr, -EINVAL, "network isolation mode %d of the task is not known",
-                        (int)isolation->mode);
-    }
-    return take_path("path of the task's network namespace", isolation->path, &spec->network_path,
-                     reterr);
-}
-
 static void take_names(const Nomad__TaskConfig *config, struct task_spec *spec)
 {
     spec->id = dup_text(config->id);
@@ -217,13 +192,15 @@ static void take_config(const Nomad__TaskConfig *config, struct task_spec *spec)
 
 static int take_paths(const Nomad__TaskConfig *config, struct task_spec *spec, struct fail *reterr)
 {
-    int r = take_path("the task's alloc_dir", config->alloc_dir, &spec->alloc_dir, reterr);
+    int r = convert_spec_path("the task's alloc_dir", config->alloc_dir, &spec->alloc_dir, reterr);
     if (r < 0)
         return r;
-    r = take_path("the task's stdout_path", config->stdout_path, &spec->stdout_path, reterr);
+    r = convert_spec_path("the task's stdout_path", config->stdout_path, &spec->stdout_path,
+                          reterr);
     if (r < 0)
         return r;
-    return take_path("the task's stderr_path", config->stderr_path, &spec->stderr_path, reterr);
+    return convert_spec_path("the task's stderr_path", config->stderr_path, &spec->stderr_path,
+                             reterr);
 }
 
 static int take_all(const Nomad__TaskConfig *config, struct task_spec *ret, struct fail *reterr)
@@ -239,7 +216,7 @@ static int take_all(const Nomad__TaskConfig *config, struct task_spec *ret, stru
     r = take_resources(config->resources, &spec.resources, reterr);
     if (r < 0)
         return r;
-    r = take_network(config->network_isolation_spec, &spec, reterr);
+    r = convert_network(config, &spec, reterr);
     if (r < 0)
         return r;
     r = take_paths(config, &spec, reterr);
@@ -249,7 +226,6 @@ static int take_all(const Nomad__TaskConfig *config, struct task_spec *ret, stru
     take_names(config, &spec);
     take_config(config, &spec);
     spec.n_devices = config->n_devices;
-    spec.has_dns = config->dns != NULL;
     task_spec_move(ret, &spec);
     return 0;
 }

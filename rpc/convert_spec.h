@@ -20,6 +20,9 @@
  * before, is filled on success only. */
 int convert_spec(const Nomad__TaskConfig *config, struct task_spec *ret, struct fail *reterr);
 
+/* An absolute path, or none: then *ret stays as it is. */
+int convert_spec_path(const char *what, const char *path, char **ret, struct fail *reterr);
+
 /* For RecoverTask: of an old handle only the id is required, the rest is taken as it is there. */
 int convert_spec_of_handle(const Nomad__TaskHandle *handle, struct task_spec *ret,
                            struct fail *reterr);

@@ -1,6 +1,7 @@
 #include "tasks/nspawn_argv.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,18 +102,44 @@ static void push_option(const struct option *option, struct nspawn_config *confi
         push_list(option->argument, option_string_list(option, config), argv);
 }
 
-static void push_options(const struct nspawn_config *config, const struct nspawn_run *run,
-                         struct strv *argv)
+static bool is_own_link(const struct nspawn_config *config)
 {
-    /* Borrowed: where the driver decided otherwise, the row shall act on that. */
+    return config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
+           config->network_bridge == NULL && config->network_macvlan == NULL &&
+           config->network_ipvlan == NULL && config->network_interface == NULL &&
+           config->private_network != TRISTATE_YES;
+}
+
+/* Borrowed: where the driver decided otherwise, the rows shall act on that. */
+static struct nspawn_config decide(const struct nspawn_config *config, const struct nspawn_run *run)
+{
     struct nspawn_config decided = *config;
 
     if (config->boot == TRISTATE_NO)
         decided.working_directory = NULL; /* our init goes there */
-    if (run->no_veth)
+    if (run->resolv_conf != NULL)
+        decided.resolv_conf = (char *)(uintptr_t)run->resolv_conf;
+    /* Zones and bridges make a link by themselves. */
+    if (!is_own_link(config) || run->veth != NULL)
         decided.network_veth = TRISTATE_NO;
+    if (run->no_network) {
+        decided.network_veth = decided.private_network = TRISTATE_NO;
+        decided.network_zone = decided.network_bridge = decided.network_macvlan = NULL;
+        decided.network_ipvlan = decided.network_interface = NULL;
+    }
+    return decided;
+}
+
+static void push_options(const struct nspawn_config *config, const struct nspawn_run *run,
+                         struct strv *argv)
+{
+    struct nspawn_config decided = decide(config, run);
+
+    assert(run->veth == NULL || (is_own_link(config) && !run->no_network));
     for (const struct option *option = nspawn_options; option->key != NULL; option++)
         push_option(option, &decided, argv);
+    if (run->veth != NULL)
+        strv_printf(argv, "--network-veth-extra=%s:" NSPAWN_ARGV_LINK, run->veth);
 }
 
 static void push_user_namespace(const struct nspawn_run *run, struct strv *argv)

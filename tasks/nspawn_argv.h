@@ -46,7 +46,9 @@ struct nspawn_run {
     const char *private_users;
     const char *private_users_ownership; /* "auto", "map", "chown", "off"; NULL: "auto" */
     struct nspawn_binds binds; /* Nomad's own, then those of the job (job_binds) */
-    bool no_veth; /* the network is Nomad's: `network_veth` is switched off */
+    bool no_network;  /* the namespace is Nomad's: none of the options of networks */
+    const char *veth; /* our name for the host's end of the link; NULL: nspawn's own, ve-... */
+    const char *resolv_conf; /* instead of the job's; NULL: as the job says */
 };
 
 /* `config` has passed nspawn_check. Appends to `argv`, which begins with NSPAWN_ARGV_PROGRAM. */
@@ -54,3 +56,5 @@ void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *ru
                  struct strv *argv);
 
 #define NSPAWN_ARGV_PROGRAM "/usr/bin/systemd-nspawn"
+/* What the link to the host, a zone or a bridge is called inside. */
+#define NSPAWN_ARGV_LINK "host0"

@@ -285,10 +285,83 @@ static int check_boot(struct nspawn_config *config, struct fail *reterr)
     return 0;
 }
 
+/* --- network --------------------------------------------------------------------------------- */
+
+/* What the kernel takes for the name of an interface, and nspawn for a part of one. */
+static int check_interface(const char *option, const char *name, size_t n_max, struct fail *reterr)
+{
+    size_t n = name != NULL ? strlen(name) : 1;
+
+    if (name == NULL)
+        return 0;
+    bool is_odd = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    for (const char *c = name; *c != '\0'; c++)
+        is_odd = is_odd || (unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f ||
+                 strchr("/:%\"\\", *c) != NULL;
+    if (is_odd || n > n_max)
+        return fail_set(reterr, -EINVAL,
+                        "option '%s': '%s' is no name for it; at most %zu letters, digits, '-', "
+                        "'_' and '.' are taken",
+                        option, name, n_max);
+    return 0;
+}
+
+static int check_network_names(const struct nspawn_config *config, struct fail *reterr)
+{
+    const struct {
+        const char *option, *name;
+        size_t n_max;
+    } rows[] = {
+        { "network_zone", config->network_zone, NSPAWN_CHECK_ZONE_BYTES_MAX },
+        { "network_bridge", config->network_bridge, NSPAWN_CHECK_INTERFACE_BYTES_MAX },
+        { "network_macvlan", config->network_macvlan, NSPAWN_CHECK_INTERFACE_BYTES_MAX },
+        { "network_ipvlan", config->network_ipvlan, NSPAWN_CHECK_INTERFACE_BYTES_MAX },
+        { "network_interface", config->network_interface, NSPAWN_CHECK_INTERFACE_BYTES_MAX },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int r = check_interface(rows[i].option, rows[i].name, rows[i].n_max, reterr);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Zones and bridges are reached by a virtual Ethernet link: `network_veth` says no more than they
+ * do. */
+static int check_network(struct nspawn_config *config, struct fail *reterr)
+{
+    const struct {
+        const char *option;
+        bool is_chosen;
+    } rows[] = {
+        { "network_zone", config->network_zone != NULL },
+        { "network_bridge", config->network_bridge != NULL },
+        { "network_macvlan", config->network_macvlan != NULL },
+        { "network_ipvlan", config->network_ipvlan != NULL },
+        { "network_interface", config->network_interface != NULL },
+        { "private_network", config->private_network == TRISTATE_YES },
+        { "network_veth", config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
+                                  config->network_bridge == NULL },
+    };
+    const char *first = NULL;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].is_chosen && first != NULL)
+            return fail_set(reterr, -EINVAL,
+                            "options '%s' and '%s' exclude each other: a container has one "
+                            "network; remove one of them",
+                            first, rows[i].option);
+        if (rows[i].is_chosen)
+            first = rows[i].option;
+    }
+    return check_network_names(config, reterr);
+}
+
 static int (*const checks[])(struct nspawn_config *config, struct fail *reterr) = {
     check_rows, check_image,    check_command,    check_working_directory,
     check_user, check_hostname, check_capability, check_binds,
-    check_boot,
+    check_boot, check_network,
 };
 
 /* --- defaults -------------------------------------------------------------------------------- */

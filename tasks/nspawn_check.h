@@ -20,3 +20,6 @@ int nspawn_check(struct nspawn_config *config, const char *task_user, struct fai
 #define NSPAWN_CHECK_COMMAND_BYTES_MAX ((size_t)160 * 1024)
 /* PATH_MAX, with its final NUL. */
 #define NSPAWN_CHECK_PATH_BYTES_MAX 4095
+/* IFNAMSIZ, with its final NUL; nspawn puts "vz-" before the name of a zone. */
+#define NSPAWN_CHECK_INTERFACE_BYTES_MAX 15
+#define NSPAWN_CHECK_ZONE_BYTES_MAX      12

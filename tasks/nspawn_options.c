@@ -166,27 +166,76 @@ const struct option nspawn_options[] = {
         .fallback = "true",
         .argument = "--network-veth",
         .help = "A network of its own, with a virtual Ethernet link to the host (`host0` inside). "
-                "With `false` the container uses the host's network.",
+                "With `false`, and none of the other networks, the container uses the host's. In "
+                "a group with a network of its own (`network { mode }`) the task is in that one, "
+                "and this option means nothing.",
     },
     {
         OPTION_STRING(struct nspawn_config, network_zone),
-        .missing = "remove it and use `network_veth`",
-        .help = "Join the network zone of this name.",
+        .argument = "--network-zone=%s",
+        .help = "Join the network zone of this name: a bridge of the host, `vz-` and the name, "
+                "made for the first container and removed with the last. At most 12 characters.",
     },
     {
         OPTION_STRING(struct nspawn_config, network_bridge),
-        .missing = "remove it and use `network_veth`",
-        .help = "Attach the virtual Ethernet link to this bridge of the host.",
+        .argument = "--network-bridge=%s",
+        .help = "Attach the virtual Ethernet link to this bridge, which the host has already.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_macvlan),
+        .argument = "--network-macvlan=%s",
+        .help = "A macvlan of this interface of the host (`mv-` and its name inside): the "
+                "container is a station of its own in the host's network. The host itself can't "
+                "reach it.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_ipvlan),
+        .argument = "--network-ipvlan=%s",
+        .help = "The same by ipvlan (`iv-` and the interface's name inside), which needs no "
+                "hardware address of its own.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_interface),
+        .argument = "--network-interface=%s",
+        .help = "Move this interface of the host into the container; it comes back at the end.",
+    },
+    {
+        OPTION_TRISTATE(struct nspawn_config, private_network),
+        .fallback = "false",
+        .argument = "--private-network",
+        .help = "No network but a loopback of its own.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_address),
+        .fallback = "`auto` with `network_veth` and `network_zone` where the host runs no "
+                    "systemd-networkd, else `dhcp`",
+        .help = "Where the container's address comes from. `dhcp`: its own business, by a DHCP "
+                "client in it. `auto` (with `network_veth`, `network_zone`, `network_bridge`): one "
+                "from the agent's `network_pool`, with a route by the host. `192.0.2.7/24`: this "
+                "one. In the last two a single process finds it there when it starts, a booted "
+                "system as soon as its machine is known.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_gateway),
+        .help = "With an address in `network_address`: the default route. With `network_veth` it "
+                "is the address of the host's end of the link.",
+    },
+    {
+        OPTION_STRING(struct nspawn_config, network_timeout),
+        .fallback = "10s",
+        .help = "How long the start may wait for an address. With `dhcp` it waits only if "
+                "something needs one: `ports`, `port_map`, or this option being written.",
     },
     {
         OPTION_STRING_LIST(struct nspawn_config, ports),
-        .missing = "remove it and reach the container by its own address",
-        .help = "Labels of the group network's ports to publish.",
+        .help = "Labels of ports of the group's `network` block to publish, tcp and udp: what "
+                "arrives at the host's port goes to the container's (`to`, else the same number). "
+                "In a group with a network of its own Nomad publishes them.",
     },
     {
         OPTION_NUMBER_MAP(struct nspawn_config, port_map),
-        .missing = "remove it and reach the container by its own address",
-        .help = "Deprecated: label of a port to port inside.",
+        .help = "Deprecated: label to port inside. All ports are published, those that are not "
+                "named here to what the `network` block says. Not together with `ports`.",
     },
     {
         OPTION_BLOCK(struct nspawn_config, image_download, struct nspawn_image_download,

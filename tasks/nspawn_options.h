@@ -45,6 +45,13 @@ struct nspawn_config {
     enum tristate network_veth;
     char *network_zone;
     char *network_bridge;
+    char *network_macvlan;
+    char *network_ipvlan;
+    char *network_interface;
+    enum tristate private_network;
+    char *network_address; /* "dhcp", "auto" or an address with its prefix's length */
+    char *network_gateway;
+    char *network_timeout; /* "10s" */
 };
 
 extern const struct option nspawn_options[];

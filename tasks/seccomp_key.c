@@ -82,6 +82,8 @@ int seccomp_key(const struct strv *argv, char **ret)
     for (size_t i = 1; i < argv->n_items && strcmp(argv->items[i], "--") != 0; i++) {
         if (strncmp(argv->items[i], "--private-users=", 16) == 0)
             strv_push(&lines, "--private-users"); /* which users makes no difference */
+        else if (strncmp(argv->items[i], "--network-veth-extra=", 21) == 0)
+            strv_push(&lines, "--network-veth-extra"); /* nor does the link's name */
         else if (!is_ignored(argv->items[i]))
             strv_push(&lines, argv->items[i]);
     }

@@ -24,6 +24,12 @@ void task_spec_done(struct task_spec *spec)
         free(spec->mounts[i].propagation_mode);
     }
     free(spec->mounts);
+    for (size_t i = 0; i < spec->n_ports; i++)
+        free(spec->ports[i].label);
+    free(spec->ports);
+    strv_done(&spec->dns.servers);
+    strv_done(&spec->dns.searches);
+    strv_done(&spec->dns.options);
     *spec = (struct task_spec){};
 }
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "reactor/strv.h"
+#include "tasks/address.h"
 
 struct task_mount {
     char *task_path, *host_path;
@@ -20,6 +21,19 @@ enum task_network {
     TASK_NETWORK_TASK,
     TASK_NETWORK_NONE,
     TASK_NETWORK_MAX
+};
+
+/* One of the group's ports, or of the older ones of a task. */
+struct task_port {
+    char *label;
+    uint16_t host_port;  /* 1 to 65535 */
+    uint16_t to;         /* the port inside; host_port where the job names none */
+    struct address host; /* that Nomad chose it of; may be none */
+};
+
+/* What the job says in `network { dns {} }`, or Nomad's CNI plugins. Lists may be empty. */
+struct task_dns {
+    struct strv servers, searches, options;
 };
 
 struct task_resources {
@@ -43,7 +57,10 @@ struct task_spec {
     struct task_mount *mounts;
     size_t n_mounts;
     size_t n_devices;
+    struct task_port *ports;
+    size_t n_ports;
     bool has_dns;
+    struct task_dns dns;
     enum task_network network; /* HOST when Nomad sent no isolation spec */
     char *network_path;        /* namespace file of a group network */
     uint8_t *config;           /* msgpack of the job's config block; empty in RecoverTask */

@@ -37,7 +37,7 @@ static void take_option(struct input *input, const struct option *option, void *
 /* Which options are there comes first, so that few of them need few bytes. */
 static void take_config(struct input *input, struct nspawn_config *config)
 {
-    uint64_t set = input_number(input, 4);
+    uint64_t set = input_number(input, 5);
 
     options_init(nspawn_options, config);
     for (const struct option *option = nspawn_options; option->key != NULL; option++, set >>= 1)
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct nspawn_run run = { .machine = "web-1", .image = image, .private_users = private_users };
 
     cut(private_users);
-    run.no_veth = private_users != NULL && private_users[0] == 'n';
+    run.no_network = private_users != NULL && private_users[0] == 'n';
     take_binds(&input, &run.binds);
     take_config(&input, &config);
     int r = nspawn_check(&config, user, &fail);

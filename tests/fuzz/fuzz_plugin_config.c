@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
     MUST(r <= 0 && (r < 0) == (fail.message != NULL));
     MUST(r == 0 || (config.enabled && config.volumes));
-    options_done(plugin_options, &config);
+    MUST(config.pool.family == AF_INET && config.network_pool != NULL);
+    plugin_config_done(&config);
     return 0;
 }

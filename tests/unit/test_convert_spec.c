@@ -82,6 +82,7 @@ static void test_everything_is_taken_over(void **state)
     Nomad__LinuxResources linux_ = NOMAD__LINUX_RESOURCES__INIT;
     Nomad__NetworkIsolationSpec network = NOMAD__NETWORK_ISOLATION_SPEC__INIT;
     Nomad__DNSConfig dns = NOMAD__DNSCONFIG__INIT;
+    const char *servers[] = { "192.0.2.53" };
 
     a.key = "A", a.value = "1";
     b.key = "EMPTY";
@@ -100,6 +101,7 @@ static void test_everything_is_taken_over(void **state)
     network.mode = NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__GROUP;
     network.path = "/var/run/netns/alloc";
     config.network_isolation_spec = &network;
+    dns.n_servers = 1, dns.servers = servers;
     config.dns = &dns;
     config.user = "nobody", config.stdout_path = "/o", config.stderr_path = "/e";
     config.job_name = "job", config.task_group_name = "group", config.namespace_ = "default";

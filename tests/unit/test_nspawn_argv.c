@@ -111,18 +111,103 @@ static void test_options_switched_off(void **state)
     compare("argv_off.txt", &argv);
 }
 
-static void test_network_of_nomad_s_takes_the_veth_away(void **state)
+/* The one argument of networks that there is; "": none. Borrowed from `argv`. */
+static const char *network_argument(const struct strv *argv)
+{
+    const char *found = "";
+
+    for (size_t i = 0; i < argv->n_items; i++) {
+        const char *item = argv->items[i];
+        if (strncmp(item, "--network-", 10) != 0 && strcmp(item, "--private-network") != 0)
+            continue;
+        if (*found != '\0')
+            fail_msg("'%s' beside '%s'", item, found);
+        found = item;
+    }
+    return found;
+}
+
+static const struct {
+    const char *options, *argument;
+} networks[] = {
+    { "'network_veth': true", "--network-veth" },
+    { "'network_veth': false", "" },
+    { "'network_zone': 'lane'", "--network-zone=lane" },
+    { "'network_zone': 'lane', 'network_veth': true", "--network-zone=lane" },
+    { "'network_bridge': 'br0'", "--network-bridge=br0" },
+    { "'network_bridge': 'br0', 'network_veth': true", "--network-bridge=br0" },
+    { "'network_macvlan': 'eth0'", "--network-macvlan=eth0" },
+    { "'network_ipvlan': 'eth0'", "--network-ipvlan=eth0" },
+    { "'network_interface': 'eth1'", "--network-interface=eth1" },
+    { "'private_network': true", "--private-network" },
+    { "'private_network': false", "--network-veth" },
+};
+
+static void test_each_network_has_one_argument(void **state)
+{
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++) {
+        CLEANUP(strv_done) struct strv argv = {};
+        CLEANUP_FREE char *json = alloc_printf("{'image': 'debian', %s}", networks[i].options);
+        make(json, &run, &argv);
+        assert_string_equal(network_argument(&argv), networks[i].argument);
+    }
+}
+
+static void test_network_of_nomad_s_takes_all_away(void **state)
+{
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    run.no_network = true;
+    for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++) {
+        CLEANUP(strv_done) struct strv argv = {};
+        CLEANUP_FREE char *json = alloc_printf("{'image': 'debian', %s}", networks[i].options);
+        make(json, &run, &argv);
+        assert_string_equal(network_argument(&argv), "");
+    }
+}
+
+static void test_link_under_our_name(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    run.veth = "nn-0123456789";
+    make("{'image': 'debian'}", &run, &argv);
+    assert_string_equal(network_argument(&argv), "--network-veth-extra=nn-0123456789:host0");
+}
+
+static void test_addresses_and_ports_are_no_business_of_nspawn_s(void **state)
 {
     CLEANUP(strv_done) struct strv argv = {}, without = {};
     struct nspawn_run run = run_of_web();
 
     (void)state;
-    make("{'image': 'debian', 'network_veth': true}", &run, &argv);
-    assert_true(strv_contains(&argv, "--network-veth"));
-    run.no_veth = true;
-    make("{'image': 'debian', 'network_veth': true}", &run, &without);
-    assert_false(strv_contains(&without, "--network-veth"));
-    assert_int_equal(without.n_items, argv.n_items - 1);
+    make("{'image': 'debian'}", &run, &without);
+    make("{'image': 'debian', 'network_address': '192.0.2.7/24', 'network_gateway': '192.0.2.1',"
+         " 'network_timeout': '1s', 'ports': ['http']}",
+         &run, &argv);
+    assert_int_equal(argv.n_items, without.n_items);
+    for (size_t i = 0; i < argv.n_items; i++)
+        assert_string_equal(argv.items[i], without.items[i]);
+}
+
+static void test_resolver_of_the_driver_s(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {}, of_job = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    make("{'image': 'debian', 'resolv_conf': 'bind-host'}", &run, &of_job);
+    assert_true(strv_contains(&of_job, "--resolv-conf=bind-host"));
+    run.resolv_conf = "off";
+    make("{'image': 'debian', 'resolv_conf': 'bind-host'}", &run, &argv);
+    assert_true(strv_contains(&argv, "--resolv-conf=off"));
+    assert_false(strv_contains(&argv, "--resolv-conf=bind-host"));
 }
 
 static void test_paths_of_binds_are_escaped(void **state)
@@ -193,7 +278,11 @@ int main(void)
         FD_LEAK_TEST(test_init_s_own_arguments_come_last),
         FD_LEAK_TEST(test_process_with_everything),
         FD_LEAK_TEST(test_options_switched_off),
-        FD_LEAK_TEST(test_network_of_nomad_s_takes_the_veth_away),
+        FD_LEAK_TEST(test_each_network_has_one_argument),
+        FD_LEAK_TEST(test_network_of_nomad_s_takes_all_away),
+        FD_LEAK_TEST(test_link_under_our_name),
+        FD_LEAK_TEST(test_addresses_and_ports_are_no_business_of_nspawn_s),
+        FD_LEAK_TEST(test_resolver_of_the_driver_s),
         FD_LEAK_TEST(test_paths_of_binds_are_escaped),
         FD_LEAK_TEST(test_every_row_adds_its_argument_alone),
     };

@@ -58,7 +58,8 @@ static void check_key(const struct option_table *table, const struct option *opt
 {
     CHECK(option->type < OPTION_TYPE_MAX, table, option);
     CHECK(option->key[0] != '\0', table, option);
-    CHECK(option->key[strspn(option->key, "abcdefghijklmnopqrstuvwxyz_")] == '\0', table, option);
+    CHECK(option->key[strspn(option->key, "abcdefghijklmnopqrstuvwxyz_0123456789")] == '\0', table,
+          option);
     CHECK(option->help != NULL && option->help[0] != '\0', table, option);
     CHECK(option_find(table->options, option->key, strlen(option->key)) == option, table, option);
     CHECK((option_hcl_type(option) == NULL) == (option->type == OPTION_TYPE_BLOCK), table, option);

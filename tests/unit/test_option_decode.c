@@ -382,12 +382,50 @@ static void test_plugin_config_has_its_defaults_also_after_an_error(void **state
     (void)state;
     assert_int_equal(plugin_config_decode(&config, NULL, 0, NULL), 0);
     assert_true(config.enabled && config.volumes);
-    config = (struct plugin_config){};
+    plugin_config_done(&config);
     assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_true(config.enabled && !config.volumes);
-    config = (struct plugin_config){};
+    plugin_config_done(&config);
     assert_int_equal(plugin_config_decode(&config, wrong.bytes, wrong.n_bytes, NULL), -EINVAL);
     assert_true(config.enabled && config.volumes);
+    assert_int_equal(config.pool.prefix, 16);
+    plugin_config_done(&config);
+}
+
+static void refuse_pool(const char *json, const char *sentence)
+{
+    CLEANUP(packed_done) struct packed packed = pack(json);
+    CLEANUP(plugin_config_done) struct plugin_config config = {};
+    CLEANUP_FAIL struct fail fail = {};
+
+    expect_fail(plugin_config_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, -EINVAL,
+                sentence);
+    assert_string_equal(config.network_pool, "10.187.0.0/16");
+    assert_int_equal(config.pool6.prefix, 96);
+}
+
+static void test_pools_are_networks(void **state)
+{
+    CLEANUP(packed_done) struct packed packed =
+            pack("{'network_pool': '192.168.0.0/20', 'network_pool6': 'off'}");
+    CLEANUP(plugin_config_done) struct plugin_config config = {};
+
+    (void)state;
+    assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(config.pool.prefix, 20);
+    assert_false(address_is_set(&config.pool6));
+    refuse_pool("{'network_pool': '10.0.0.0/25'}",
+                "option 'network_pool': '10.0.0.0/25': expected an IPv4 network of 8 to 24 bits, "
+                "like 10.187.0.0/16");
+    refuse_pool("{'network_pool': 'fd00::/64'}",
+                "option 'network_pool': 'fd00::/64': expected an IPv4 network of 8 to 24 bits, "
+                "like 10.187.0.0/16");
+    refuse_pool("{'network_pool': '10.0.3.0/16'}",
+                "option 'network_pool': '10.0.3.0/16' is an address in a network; write the "
+                "network: 10.0.0.0/16");
+    refuse_pool("{'network_pool6': 'fd00::/112'}",
+                "option 'network_pool6': 'fd00::/112': expected an IPv6 network of 1 to 96 bits, "
+                "like fd6e:7370:6177:6e00::/96");
 }
 
 /* --- damage ---------------------------------------------------------------------------------- */
@@ -544,6 +582,7 @@ int main(void)
         FD_LEAK_TEST(test_values_arrive),
         FD_LEAK_TEST(test_later_map_of_a_list_wins),
         FD_LEAK_TEST(test_plugin_config_has_its_defaults_also_after_an_error),
+        FD_LEAK_TEST(test_pools_are_networks),
         FD_LEAK_TEST(test_config_cut_at_any_byte_is_refused),
         FD_LEAK_TEST(test_any_change_of_a_byte_is_taken_or_refused),
         FD_LEAK_TEST(test_announced_sizes_are_not_believed),
