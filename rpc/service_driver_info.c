@@ -47,6 +47,7 @@ static void driver_capabilities(struct call *call, const ProtobufCMessage *reque
     Nomad__DriverCapabilities capabilities = NOMAD__DRIVER_CAPABILITIES__INIT;
     Nomad__NetworkIsolationSpec__NetworkIsolationMode modes[] = {
         NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__HOST,
+        NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__GROUP,
     };
 
     (void)request;
@@ -55,7 +56,7 @@ static void driver_capabilities(struct call *call, const ProtobufCMessage *reque
     capabilities.exec = true;
     capabilities.fs_isolation = NOMAD__DRIVER_CAPABILITIES__FSISOLATION__IMAGE;
     capabilities.mount_configs = NOMAD__DRIVER_CAPABILITIES__MOUNT_CONFIGS__ANY_MOUNTS;
-    capabilities.n_network_isolation_modes = 1;
+    capabilities.n_network_isolation_modes = sizeof(modes) / sizeof(modes[0]);
     capabilities.network_isolation_modes = modes;
     answer.capabilities = &capabilities;
     call_reply(call, &answer.base);

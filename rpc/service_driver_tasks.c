@@ -16,29 +16,51 @@ static void answer_with(struct call *call, const struct fail *fail, const Protob
 
 /* --- start, recover -------------------------------------------------------------------------- */
 
-static void on_started(const uint8_t *driver_state, size_t n_bytes, const struct fail *fail,
-                       void *data)
+static void reply_started(struct call *call, const struct driver_started *started,
+                          Nomad__NetworkOverride *network)
 {
-    struct call *call = data;
-
-    if (fail != NULL) {
-        call_fail(call, fail);
-        return;
-    }
     const Nomad__StartTaskRequest *request = (const Nomad__StartTaskRequest *)call_request(call);
     Nomad__StartTaskResponse answer = NOMAD__START_TASK_RESPONSE__INIT;
     Nomad__TaskHandle handle = NOMAD__TASK_HANDLE__INIT;
-    CLEANUP_FREE uint8_t *state = alloc_memdup(driver_state, n_bytes);
+    CLEANUP_FREE uint8_t *state = alloc_memdup(started->driver_state, started->n_bytes);
 
     handle.version = SERVICE_DRIVER_HANDLE_VERSION;
     /* Whole: after its restart the agent has nothing else to name the task with. */
     handle.config = request->task;
     handle.state = NOMAD__TASK_STATE__RUNNING;
     handle.driver_state.data = state;
-    handle.driver_state.len = n_bytes;
+    handle.driver_state.len = started->n_bytes;
     answer.result = NOMAD__START_TASK_RESPONSE__RESULT__SUCCESS;
     answer.handle = &handle;
+    answer.network_override = network;
     call_reply(call, &answer.base);
+}
+
+typedef Nomad__NetworkOverride__PortMapEntry port_entry;
+
+static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
+{
+    Nomad__NetworkOverride network = NOMAD__NETWORK_OVERRIDE__INIT;
+    CLEANUP(strv_done) struct strv texts = {};
+
+    if (fail != NULL) {
+        call_fail(data, fail);
+        return;
+    }
+    const struct driver_network *told = &started->network;
+    CLEANUP_FREE port_entry *entries = alloc_zero(told->n_ports + 1, sizeof(*entries));
+    CLEANUP_FREE port_entry **list = (port_entry **)alloc_zero(told->n_ports + 1, sizeof(*list));
+    for (size_t i = 0; i < told->n_ports; i++) {
+        entries[i] = (port_entry)NOMAD__NETWORK_OVERRIDE__PORT_MAP_ENTRY__INIT;
+        entries[i].key = convert_text(&texts, told->ports[i].label);
+        entries[i].value = told->ports[i].port;
+        list[i] = &entries[i];
+    }
+    network.n_port_map = told->n_ports;
+    network.port_map = list;
+    network.addr = convert_text(&texts, told->address);
+    network.auto_advertise = told->auto_advertise;
+    reply_started(data, started, told->address != NULL ? &network : NULL);
 }
 
 static void driver_start(struct call *call, const ProtobufCMessage *request, void *context)

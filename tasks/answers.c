@@ -26,7 +26,7 @@ static void give(struct answer *answer)
     if (answer->done != NULL)
         answer->done(fail, answer->data);
     else
-        answer->started(NULL, 0, fail, answer->data);
+        answer->started(NULL, fail, answer->data);
     fail_done(&answer->fail);
     free(answer);
 }

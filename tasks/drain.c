@@ -12,6 +12,7 @@
 #include "tasks/init_link.h"
 #include "tasks/leader.h"
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 /* nspawn's exit code when what ran inside asked for a reboot. */
 #define NSPAWN_REBOOT 133
@@ -143,6 +144,7 @@ void task_drain(struct task *task)
     task_end_freeze(task);
     task_end_status(task);
     task->notify = notify_free(task->notify);
+    task_network_end(task);
     task->oom = oom_watch_free(task->oom);
     task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
     task->ownership = ownership_free(task->ownership);

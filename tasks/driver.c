@@ -107,6 +107,10 @@ static int prepare_start(struct driver *driver, struct task *task, struct fail *
         r = nspawn_check(&task->config, task->spec.user, reterr);
     if (r >= 0)
         r = task_check(&task->spec, &driver->config, reterr);
+    if (r >= 0)
+        r = network_plan_make(&task->config, &task->spec, &task->plan, reterr);
+    if (r >= 0 && task->plan.kind == NETWORK_PRIVATE)
+        task->config.private_network = TRISTATE_YES; /* also where the group says so */
     return r;
 }
 
@@ -267,6 +271,19 @@ void driver_signal_task(struct driver *driver, const char *id, const char *signa
 
 /* --- inspect, statistics, events ------------------------------------------------------------- */
 
+static void describe_network(struct driver *driver, const struct task *task)
+{
+    const struct network_record *record = networks_find(driver->host.networks, task->machine);
+    static const char *const keys[NETWORK_RECORD_FAMILIES] = { "address", "address6" };
+
+    for (size_t i = 0; record != NULL && i < NETWORK_RECORD_FAMILIES; i++) {
+        if (!address_is_set(&record->addresses[i]))
+            continue;
+        CLEANUP_FREE char *text = address_text(&record->addresses[i]);
+        pairs_set(&driver->attributes, keys[i], text);
+    }
+}
+
 static void describe(struct driver *driver, const struct task *task)
 {
     pairs_done(&driver->attributes);
@@ -276,6 +293,7 @@ static void describe(struct driver *driver, const struct task *task)
     pairs_set(&driver->attributes, "mode", task->is_booted ? "boot" : "process");
     if (task->image != NULL)
         pairs_set(&driver->attributes, "image", task->image);
+    describe_network(driver, task);
     if (task->leader > 0) {
         CLEANUP_FREE char *leader = alloc_printf("%d", (int)task->leader);
         pairs_set(&driver->attributes, "leader", leader);
@@ -345,11 +363,14 @@ struct event_watch *driver_watch_events(struct driver *driver, task_event_fn eve
 int driver_set_config(struct driver *driver, const uint8_t *msgpack, size_t n_bytes,
                       struct fail *reterr)
 {
-    struct plugin_config config;
+    struct plugin_config config = {};
 
     int r = plugin_config_decode(&config, msgpack, n_bytes, reterr);
-    if (r < 0)
+    if (r < 0) {
+        plugin_config_done(&config);
         return r;
+    }
+    plugin_config_done(&driver->config);
     driver->config = config;
     fingerprint_set_enabled(driver->fingerprint, config.enabled);
     return 0;
@@ -378,6 +399,7 @@ struct driver *driver_new(struct bus *bus)
         .bus = bus,
         .units = units_new(bus),
         .events = events_new(bus_event(bus)),
+        .networks = networks_new(bus_event(bus), &driver->config, RUNTIME_DIR_ROOT),
         .config = &driver->config,
         .gone = on_task_gone,
         .data = driver,
@@ -407,7 +429,9 @@ struct driver *driver_free(struct driver *driver)
     driver->answers = answers_free(driver->answers);
     driver->fingerprint = fingerprint_free(driver->fingerprint);
     driver->host.events = events_free(driver->host.events);
+    driver->host.networks = networks_free(driver->host.networks);
     driver->host.units = units_free(driver->host.units);
+    plugin_config_done(&driver->config);
     pairs_done(&driver->attributes);
     free(driver);
     return NULL;

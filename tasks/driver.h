@@ -71,9 +71,27 @@ struct task_exit {
 enum task_phase { TASK_PHASE_UNKNOWN, TASK_PHASE_RUNNING, TASK_PHASE_EXITED, TASK_PHASE_MAX };
 
 typedef void (*driver_done_fn)(const struct fail *fail, void *data); /* fail is NULL on success */
-/* `driver_state` is what RecoverTask needs, to be kept by Nomad. */
-typedef void (*driver_started_fn)(const uint8_t *driver_state, size_t n_bytes,
-                                  const struct fail *fail, void *data);
+
+/* Where the task is reached, for services with address_mode = "driver". */
+struct driver_network {
+    const char *address; /* NULL: nothing is to be told, the network is the host's or Nomad's */
+    const struct driver_network_port {
+        const char *label;
+        uint16_t port; /* inside */
+    } *ports;
+    size_t n_ports;
+    bool auto_advertise; /* also for services that leave it to Nomad (address_mode = "auto") */
+};
+
+struct driver_started {
+    const uint8_t *driver_state; /* what RecoverTask needs, to be kept by Nomad */
+    size_t n_bytes;
+    struct driver_network network;
+};
+
+/* `started` is NULL on failure. */
+typedef void (*driver_started_fn)(const struct driver_started *started, const struct fail *fail,
+                                  void *data);
 
 /* Takes the content of `spec`. -EEXIST for an id that runs. Goes on when nobody waits for it. */
 void driver_start_task(struct driver *driver, struct task_spec *spec, driver_started_fn done,

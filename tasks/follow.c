@@ -10,6 +10,7 @@
 #include "reactor/log.h"
 #include "tasks/leader.h"
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 void task_handle_unit(struct task *task)
 {
@@ -128,6 +129,8 @@ static void on_notified(const struct notify_message *message, void *data)
 
     if (message->leader > 0)
         task_note_leader(task, message->leader);
+    if (message->leader > 0 && task->state == TASK_STARTING && task->is_booted)
+        (void)task_network_attach(task, message->leader);
     if (message->status != NULL)
         hear_status(task, message->status);
     if (!message->ready)

@@ -10,6 +10,7 @@
 #include "reactor/log.h"
 #include "tasks/driver_state.h"
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 /* --- Nomad's record -------------------------------------------------------------------------- */
 
@@ -199,6 +200,7 @@ static const struct flow_step recover_steps[] = {
     { "find the leader", find_leader },
     { "follow the output", follow },
     { "follow the directories", follow_dirs },
+    { "follow the network", task_network_follow },
     {},
 };
 

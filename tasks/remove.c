@@ -9,6 +9,7 @@
 #include "tasks/ephemeral_copy.h"
 #include "tasks/settings_file.h"
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 /* Of a worker: trees of any size are removed in that time, and what hangs does not hold a task. */
 #define REMOVE_COPIES_SEC 60
@@ -130,6 +131,7 @@ static const struct flow_step remove_steps[] = {
     { "finish the logs", finish_logs },
     { "stop the log unit", task_clear_holder },
     { "stop the slice", task_clear_slice },
+    { "give the network back", task_network_clear },
     {},
 };
 
@@ -167,6 +169,8 @@ void task_remove(struct task *task)
     task->notify = notify_free(task->notify);
     task->worker = worker_free(task->worker);
     task->init = init_link_free(task->init);
+    task_network_drop(task);
+    task->is_networkd_awaited = false;
     task->ownership = ownership_free(task->ownership);
     task->flow = flow_free(task->flow);
     if (task->dir == NULL) { /* never ours: nothing here is to be touched */

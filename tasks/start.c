@@ -22,6 +22,7 @@
 #include "tasks/start_init.h"
 #include "tasks/start_unit.h"
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 /* A command that nspawn could not execute has failed by then; what the task says later is its own
  * business and not remembered. */
@@ -309,6 +310,7 @@ static int start_container(void *data, struct fail *fail)
         .stderr_fd = err,
         .delegate = true,
         .stop_usec = START_STOP_USEC,
+        .network_namespace = task->plan.kind == NETWORK_GROUP ? task->spec.network_path : NULL,
     };
     start_unit_limits(&task->spec.resources, &service);
     task->watch = unit_watch_new(task->host->bus, task->unit_name, on_unit_changed, task);
@@ -331,8 +333,11 @@ static int examine_start(struct task *task)
         if (task->fail.error < 0)
             return task->fail.error;
     }
-    bool is_up = task->is_ready && start_init_is_up(task);
-    if (!is_up && unit_state_has_ended(&task->unit)) {
+    bool runs = task->is_ready && start_init_is_up(task);
+    bool has_ended = unit_state_has_ended(&task->unit);
+    /* What the command came to is the task's own end, also where the network was waited for. */
+    bool is_up = runs && (has_ended || task_network_is_up(task));
+    if (!is_up && has_ended) {
         CLEANUP_FREE char *line = task_logs_last_line(task->logs);
         (void)start_failure_set(line, &task->unit, &task->fail);
     } else if (task->is_started && !task->unit.loaded) {
@@ -383,6 +388,9 @@ static const struct flow_step start_steps[] = {
     { "note the id", write_id },
     { "find the image", find_image },
     { "prepare the directories", make_dirs },
+    { "see where addresses come from", task_network_decide },
+    { "prepare the network", task_network_prepare },
+    { "make the files of names", task_network_name },
     { "make the mount points", make_mount_points },
     { "prepare what runs inside", start_init_prepare },
     { "open the logs", open_logs },
@@ -430,12 +438,19 @@ static void encode_state(const struct task *task, uint8_t **ret_bytes, size_t *r
 static void answer_started(struct task *task)
 {
     driver_started_fn done = TAKE_PTR(task->started_done);
+    CLEANUP_FREE struct driver_network_port *ports = NULL;
+    CLEANUP_FREE char *address = NULL;
     CLEANUP_FREE uint8_t *bytes = NULL;
-    size_t n_bytes = 0;
+    struct driver_started started = {};
 
-    if (task->fail.error >= 0)
-        encode_state(task, &bytes, &n_bytes);
-    done(bytes, n_bytes, task->fail.error < 0 ? &task->fail : NULL, task->done_data);
+    if (task->fail.error < 0) {
+        done(NULL, &task->fail, task->done_data);
+        return;
+    }
+    encode_state(task, &bytes, &started.n_bytes);
+    started.driver_state = bytes;
+    task_network_describe(task, &started.network, &ports, &address);
+    done(&started, NULL, task->done_data);
 }
 
 static void finish_start(struct task *task)
@@ -451,6 +466,7 @@ static void finish_start(struct task *task)
     answer_started(task);
     task_set_state(task, TASK_RUNNING);
     start_init_tell(task);
+    task_network_tell(task);
     task_handle_unit(task);
 }
 

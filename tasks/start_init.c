@@ -18,6 +18,7 @@
 #include "tasks/seccomp_key.h"
 #include "tasks/settings_file.h"
 #include "tasks/start_unit.h"
+#include "tasks/task_network.h"
 
 /* --- the spec -------------------------------------------------------------------------------- */
 
@@ -166,6 +167,8 @@ static bool on_init_arrived(pid_t pid, void *data)
 {
     struct task *task = data;
 
+    if (pid > 0 && !task_network_attach(task, pid))
+        return false;
     if (task->seccomp_key == NULL || task->seccomp_cached || pid <= 0)
         return true;
     task->worker = seccomp_fill(bus_event(task->host->bus), pid, task->seccomp_key, on_filled,

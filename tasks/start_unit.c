@@ -20,6 +20,9 @@ void start_unit_argv(const struct task *task, struct strv *argv)
         .private_users = task->config.user_namespacing == TRISTATE_YES ? range : NULL,
         .private_users_ownership = task->config.private_users_ownership,
         .binds = task->dirs.binds,
+        .no_network = task->plan.kind == NETWORK_GROUP,
+        .veth = task->veth,
+        .resolv_conf = task->has_resolver ? "off" : NULL,
     };
 
     nspawn_argv(&task->config, &run, argv);

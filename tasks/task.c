@@ -1,4 +1,5 @@
 #include "tasks/task.h"
+#include "tasks/task_network.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -177,6 +178,7 @@ struct task *task_new(const struct task_host *host, struct task_spec *spec, enum
     task->host = host;
     task->state = state;
     task->leader_fd = -EBADF;
+    task->netns_fd = -EBADF;
     task_spec_move(&task->spec, spec);
     task->machine = machine_name_make(task->spec.name, task->spec.alloc_id);
     task->unit_name = machine_name_unit(task->machine);
@@ -201,6 +203,8 @@ static void drop_activities(struct task *task)
     exec_end_all(task, "the plugin is ending");
     exec_scopes_done(&task->exec_scopes);
     task->flow = flow_free(task->flow);
+    task_network_drop(task);
+    task->networkd = networkd_op_free(task->networkd);
     task->bus_watch = bus_watch_free(task->bus_watch);
     task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);
     task->dir_op = runtime_dir_op_free(task->dir_op);
@@ -234,6 +238,8 @@ struct task *task_free(struct task *task)
     task->leader_fd = close_fd(task->leader_fd);
     task_dirs_done(&task->dirs);
     nspawn_config_done(&task->config);
+    network_plan_done(&task->plan);
+    free(task->veth);
     strv_done(&task->shifted_dirs);
     fail_done(&task->fail);
     free(task->machine);
@@ -258,7 +264,7 @@ void task_abandon(struct task *task)
     drop_activities(task);
     (void)fail_set_recoverable(&fail, -ECANCELED, "the plugin is ending");
     if (started_done != NULL)
-        started_done(NULL, 0, &fail, task->done_data);
+        started_done(NULL, &fail, task->done_data);
     if (recovered_done != NULL)
         recovered_done(&fail, task->done_data);
     task_requests_answer(&task->stops, &fail);

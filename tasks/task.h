@@ -7,21 +7,26 @@
  * The flows live in files of their own: start.c, recover.c, stop.c, drain.c, remove.c. */
 #pragma once
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
 #include "reactor/worker.h"
+#include "tasks/address_watch.h"
 #include "tasks/cgroup.h"
 #include "tasks/driver.h"
 #include "tasks/exec_scope.h"
 #include "tasks/flow.h"
 #include "tasks/init_link.h"
 #include "tasks/machine.h"
+#include "tasks/networkd.h"
+#include "tasks/networks.h"
 #include "tasks/notify.h"
 #include "tasks/nspawn_options.h"
 #include "tasks/ownership.h"
 #include "tasks/plugin_options.h"
+#include "tasks/port_proxies.h"
 #include "tasks/runtime_dir.h"
 #include "tasks/task_dirs.h"
 #include "tasks/task_logs.h"
@@ -60,6 +65,7 @@ struct task_host {
     struct bus *bus;
     struct units *units;
     struct events *events;
+    struct networks *networks;
     const struct plugin_config *config; /* as it is now */
     /* The task has been removed (or never became one) and is to be freed and forgotten. */
     void (*gone)(struct task *task, void *data);
@@ -100,6 +106,19 @@ struct task {
     struct task_dirs dirs;
     struct ownership *ownership;
     struct task_logs *logs;
+
+    /* Network (task_network.c). */
+    struct network_plan plan; /* empty when recovered */
+    char *veth;               /* our name for the host's end of the link; NULL: nspawn's own */
+    bool has_resolver;        /* /etc/resolv.conf inside is a file of ours */
+    bool is_addressed, is_published, is_proxied, is_networkd_awaited;
+    int netns_fd; /* while its addresses are followed */
+    char host_link[IFNAMSIZ];
+    struct address_watch *addresses;
+    struct packet_filter_op *publishing;
+    struct port_proxies *proxies;
+    struct networkd_op *networkd;
+    sd_event_source *address_timer;
 
     /* Start and recovery: what is still waited for, and who for. */
     struct bus_watch *bus_watch;

@@ -3,19 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-static int check_network(const struct task_spec *spec, struct fail *reterr)
-{
-    if (spec->network != TASK_NETWORK_HOST)
-        return fail_set(reterr, -EOPNOTSUPP,
-                        "the group's network mode is not supported by this version of the driver; "
-                        "leave the group's `network { mode }` out, or set it to \"host\"");
-    if (spec->has_dns)
-        return fail_set(reterr, -EOPNOTSUPP,
-                        "the group's `network { dns }` is not supported by this version of the "
-                        "driver; use the option resolv_conf of the task's config instead");
-    return 0;
-}
-
 static int check_mount(const struct task_mount *mount, struct fail *reterr)
 {
     if (mount->task_path == NULL || mount->task_path[0] != '/' || mount->host_path == NULL ||
@@ -49,5 +36,5 @@ int task_check(const struct task_spec *spec, const struct plugin_config *plugin,
         return fail_set(reterr, -EOPNOTSUPP,
                         "devices are not supported by this version of the driver; remove the "
                         "task's `device` blocks");
-    return check_network(spec, reterr);
+    return 0;
 }

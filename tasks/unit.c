@@ -248,6 +248,15 @@ struct unit_op *unit_start(struct units *units, const struct unit_service *servi
     return op;
 }
 
+struct unit_op *unit_start_socket(struct units *units, const struct unit_socket *socket,
+                                  unit_done_fn done, void *data)
+{
+    struct unit_op *op = op_new(units, OP_START, socket->name, done, data);
+
+    op->call = unit_call_for_socket(socket);
+    return op;
+}
+
 struct unit_op *unit_stop(struct units *units, const char *name, unit_done_fn done, void *data)
 {
     return op_new(units, OP_STOP, name, done, data);

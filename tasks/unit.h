@@ -37,12 +37,24 @@ struct unit_service {
     /* 0: not set */
     uint64_t memory_max_bytes, memory_high_bytes, memory_low_bytes, cpu_weight;
     const char *allowed_cpus; /* "0,2-3"; NULL or "": any */
+    const char *network_namespace; /* file of one to be in; NULL: the host's */
+};
+
+/* Sockets on which systemd listens, and the service that is started, for want of it, when somebody
+ * connects. Both are transient, and of the same name but for its end. */
+struct unit_socket {
+    const char *name, *description, *slice; /* "x.socket" */
+    const struct strv *listen; /* as ListenStream=: "127.0.0.1:80" */
+    const struct strv *argv;   /* of the service, which ends by itself when it has nothing to do */
 };
 
 /* Done when the start job is done: a simple service's program has been executed, a oneshot's has
  * ended well. -EEXIST: a unit of this name is loaded. */
 struct unit_op *unit_start(struct units *units, const struct unit_service *service,
                            unit_done_fn done, void *data);
+/* Done when systemd listens. -EEXIST as above; a port that is taken is "job failed". */
+struct unit_op *unit_start_socket(struct units *units, const struct unit_socket *socket,
+                                  unit_done_fn done, void *data);
 /* Stop, wait for the job, forget a failure. A unit that is not loaded is stopped. */
 struct unit_op *unit_stop(struct units *units, const char *name, unit_done_fn done, void *data);
 /* `whom`: "main" or "all". A unit that is not loaded: done. */

@@ -11,8 +11,8 @@
 
 struct unit_call {
     struct unit_service service;
-    struct strv argv, environment;
-    char *name, *description, *slice;
+    struct strv argv, environment, listen; /* listen: this is a socket and its service */
+    char *name, *description, *slice, *network_namespace;
     uint8_t cpus[CPU_LIST_BYTES];
     size_t n_cpus_bytes;
     char *whom;
@@ -38,9 +38,18 @@ static int copy_fds(struct unit_call *call, const struct unit_service *service)
     return r < 0 ? r : copy_fd(service->stderr_fd, &call->service.stderr_fd);
 }
 
-struct unit_call *unit_call_for_service(const struct unit_service *service, struct fail *reterr)
+static struct unit_call *new_unit_call(void)
 {
     struct unit_call *call = ALLOC_NEW(struct unit_call);
+
+    call->service.stdout_fd = -EBADF;
+    call->service.stderr_fd = -EBADF;
+    return call;
+}
+
+struct unit_call *unit_call_for_service(const struct unit_service *service, struct fail *reterr)
+{
+    struct unit_call *call = new_unit_call();
 
     call->service = *service;
     call->service.stdout_fd = -EBADF;
@@ -48,6 +57,8 @@ struct unit_call *unit_call_for_service(const struct unit_service *service, stru
     call->service.name = call->name = alloc_strdup(service->name);
     call->service.description = call->description = alloc_strdup(service->description);
     call->service.slice = call->slice = alloc_strdup(service->slice);
+    call->service.network_namespace = call->network_namespace =
+            alloc_strdup(service->network_namespace);
     strv_copy(&call->argv, service->argv);
     if (service->environment != NULL)
         strv_copy(&call->environment, service->environment);
@@ -66,12 +77,22 @@ struct unit_call *unit_call_for_service(const struct unit_service *service, stru
     return call;
 }
 
+struct unit_call *unit_call_for_socket(const struct unit_socket *socket)
+{
+    struct unit_call *call = new_unit_call();
+
+    call->name = alloc_strdup(socket->name);
+    call->description = alloc_strdup(socket->description);
+    call->slice = alloc_strdup(socket->slice);
+    strv_copy(&call->listen, socket->listen);
+    strv_copy(&call->argv, socket->argv);
+    return call;
+}
+
 struct unit_call *unit_call_for_kill(const char *whom, int signal)
 {
-    struct unit_call *call = ALLOC_NEW(struct unit_call);
+    struct unit_call *call = new_unit_call();
 
-    call->service.stdout_fd = -EBADF;
-    call->service.stderr_fd = -EBADF;
     call->whom = alloc_strdup(whom);
     call->signal = signal;
     return call;
@@ -85,6 +106,8 @@ struct unit_call *unit_call_free(struct unit_call *call)
     (void)close_fd(call->service.stderr_fd);
     strv_done(&call->argv);
     strv_done(&call->environment);
+    strv_done(&call->listen);
+    free(call->network_namespace);
     free(call->name);
     free(call->description);
     free(call->slice);
@@ -241,7 +264,72 @@ static int append_properties(sd_bus_message *m, const struct unit_call *call)
         r = append_strings(m, "Environment", &call->environment);
     if (r >= 0)
         r = append_stdio(m, &call->service);
+    if (call->network_namespace != NULL)
+        APPEND(m, r, "NetworkNamespacePath", "s", call->network_namespace);
     return r < 0 ? r : append_limits(m, call);
+}
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+static int append_listen(sd_bus_message *m, const struct strv *listen)
+{
+    int r = sd_bus_message_open_container(m, 'r', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "Listen");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "a(ss)");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(ss)");
+    for (size_t i = 0; r >= 0 && i < listen->n_items; i++)
+        r = sd_bus_message_append(m, "(ss)", "Stream", listen->items[i]);
+    for (size_t depth = 0; r >= 0 && depth < 3; depth++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
+
+static int append_socket(sd_bus_message *m, const struct unit_call *call)
+{
+    int r = 0;
+
+    APPEND(m, r, "Description", "s", call->description);
+    APPEND(m, r, "Slice", "s", call->slice);
+    APPEND(m, r, "CollectMode", "s", "inactive-or-failed");
+    return r < 0 ? r : append_listen(m, &call->listen);
+}
+
+/* It passes bytes on and needs nothing of the host. */
+static int append_socket_service(sd_bus_message *m, const struct unit_call *call)
+{
+    int r = 0;
+
+    APPEND(m, r, "Description", "s", call->description);
+    APPEND(m, r, "Slice", "s", call->slice);
+    APPEND(m, r, "CollectMode", "s", "inactive-or-failed");
+    APPEND(m, r, "Type", "s", "notify");
+    APPEND(m, r, "DynamicUser", "b", true);
+    APPEND(m, r, "PrivateDevices", "b", true);
+    APPEND(m, r, "ProtectHome", "s", "yes");
+    return r < 0 ? r : append_exec_start(m, &call->argv);
+}
+
+/* The auxiliary units of a socket: its service, "x.service" of "x.socket". */
+static int append_auxiliary(sd_bus_message *m, const struct unit_call *call)
+{
+    CLEANUP_FREE char *stem = alloc_strndup(call->name, strlen(call->name) - strlen(".socket"));
+    CLEANUP_FREE char *name = alloc_printf("%s.service", stem);
+
+    int r = sd_bus_message_open_container(m, 'a', "(sa(sv))");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'r', "sa(sv)");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", name);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(sv)");
+    if (r >= 0)
+        r = append_socket_service(m, call);
+    for (size_t depth = 0; r >= 0 && depth < 3; depth++)
+        r = sd_bus_message_close_container(m);
+    return r;
 }
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -261,12 +349,13 @@ int unit_call_start(const struct unit_call *call, sd_bus *bus, sd_bus_message **
         r = sd_bus_message_append(m, "ss", call->name, "fail");
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "(sv)");
+    bool is_socket = call->listen.n_items > 0;
     if (r >= 0)
-        r = append_properties(m, call);
+        r = is_socket ? append_socket(m, call) : append_properties(m, call);
     if (r >= 0)
         r = sd_bus_message_close_container(m);
     if (r >= 0)
-        r = sd_bus_message_append(m, "a(sa(sv))", 0);
+        r = is_socket ? append_auxiliary(m, call) : sd_bus_message_append(m, "a(sa(sv))", 0);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(m);

@@ -15,6 +15,7 @@ struct unit_call;
 
 /* NULL with `reterr` set when the service can't be described. */
 struct unit_call *unit_call_for_service(const struct unit_service *service, struct fail *reterr);
+struct unit_call *unit_call_for_socket(const struct unit_socket *socket);
 struct unit_call *unit_call_for_kill(const char *whom, int signal);
 struct unit_call *unit_call_free(struct unit_call *call);
 

@@ -49,13 +49,11 @@ static void on_done(const struct fail *fail, void *data)
     }
 }
 
-static void on_started(const uint8_t *driver_state, size_t n_bytes, const struct fail *fail,
-                       void *data)
+static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
 {
     struct scene *scene = data;
 
-    assert_null(driver_state);
-    assert_int_equal(n_bytes, 0);
+    assert_null(started);
     strv_printf(&scene->heard, "start: %s", fail_text(fail));
 }
 

@@ -69,10 +69,9 @@ static void on_done(const struct fail *fail, void *data)
     scene->text = alloc_strdup(fail_text(fail));
 }
 
-static void on_started(const uint8_t *state, size_t n_bytes, const struct fail *fail, void *data)
+static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
 {
-    (void)state;
-    (void)n_bytes;
+    assert_true((started == NULL) == (fail != NULL));
     on_done(fail, data);
 }
 

@@ -169,6 +169,9 @@ static void test_capabilities_promise_only_what_is_there(void **state)
     assert_true(answer->capabilities->send_signals);
     assert_true(answer->capabilities->exec);
     assert_false(answer->capabilities->must_create_network);
+    assert_int_equal(answer->capabilities->n_network_isolation_modes, 2);
+    assert_int_equal(answer->capabilities->network_isolation_modes[1],
+                     NOMAD__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__GROUP);
     assert_int_equal(answer->capabilities->fs_isolation,
                      NOMAD__DRIVER_CAPABILITIES__FSISOLATION__IMAGE);
     nomad__capabilities_response__free_unpacked(answer, NULL);

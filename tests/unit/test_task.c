@@ -391,11 +391,9 @@ static void test_what_a_task_tells_carries_its_name(void **state)
     scene_free(scene);
 }
 
-static void on_started(const uint8_t *driver_state, size_t n_bytes, const struct fail *fail,
-                       void *data)
+static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
 {
-    assert_null(driver_state);
-    assert_int_equal(n_bytes, 0);
+    assert_null(started);
     assert_true(fail->recoverable);
     on_done(fail, data);
 }

@@ -108,33 +108,6 @@ static void test_devices_are_refused(void **state)
                 "devices are " LATER "remove the task's `device` blocks");
 }
 
-static void test_every_network_but_the_host_s_is_refused(void **state)
-{
-    (void)state;
-    for (enum task_network network = 0; network < TASK_NETWORK_MAX; network++) {
-        const struct task_spec spec = { .network = network };
-        CLEANUP_FAIL struct fail fail = {};
-        int r = task_check(&spec, &defaults, &fail);
-        if (network == TASK_NETWORK_HOST)
-            assert_int_equal(r, 0);
-        else
-            expect_fail(r, &fail, -EOPNOTSUPP,
-                        "the group's network mode is " LATER
-                        "leave the group's `network { mode }` out, or set it to \"host\"");
-    }
-}
-
-static void test_dns_is_refused(void **state)
-{
-    const struct task_spec spec = { .has_dns = true };
-    CLEANUP_FAIL struct fail fail = {};
-
-    (void)state;
-    expect_fail(task_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP,
-                "the group's `network { dns }` is " LATER
-                "use the option resolv_conf of the task's config instead");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,8 +117,6 @@ int main(void)
         FD_LEAK_TEST(test_mount_paths_are_absolute),
         FD_LEAK_TEST(test_propagation_is_refused_by_name),
         FD_LEAK_TEST(test_devices_are_refused),
-        FD_LEAK_TEST(test_every_network_but_the_host_s_is_refused),
-        FD_LEAK_TEST(test_dns_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,17 +30,21 @@ static struct unit_service service_of(const struct strv *argv)
     };
 }
 
-static char *text_of_start(const struct unit_service *service)
+static char *text_of_call(struct unit_call *call)
 {
     CLEANUP(sd_bus_close_unrefp) sd_bus *bus = bus_text_connection();
     CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-    struct unit_call *call = unit_call_for_service(service, NULL);
 
     assert_non_null(call);
     assert_int_equal(unit_call_start(call, bus, &message), 0);
     char *text = bus_text(message);
     unit_call_free(call);
     return text;
+}
+
+static char *text_of_start(const struct unit_service *service)
+{
+    return text_of_call(unit_call_for_service(service, NULL));
 }
 
 /* Everything that has a meaning to systemd or a shell: none of it may act. */
@@ -92,6 +96,39 @@ static void test_plain_oneshot_sets_nothing_more_than_needed(void **state)
     service.oneshot = true;
     CLEANUP_FREE char *text = text_of_start(&service);
     golden_compare("unit_call_oneshot.txt", text);
+}
+
+static void test_sockets_come_with_their_service(void **state)
+{
+    CLEANUP(strv_done) struct strv listen = {}, argv = {};
+    const struct unit_socket socket = {
+        .name = "nspawn-web-port80.socket",
+        .description = "port 80 of web",
+        .slice = "nspawn-0123456789abcdef.slice",
+        .listen = &listen,
+        .argv = &argv,
+    };
+
+    (void)state;
+    strv_push(&listen, "[::1]:80");
+    strv_push(&listen, "127.0.0.1:80");
+    strv_push(&argv, "/usr/lib/systemd/systemd-socket-proxyd");
+    strv_push(&argv, "10.187.0.2:80");
+    CLEANUP_FREE char *text = text_of_call(unit_call_for_socket(&socket));
+    golden_compare("unit_call_socket.txt", text);
+}
+
+static void test_a_service_can_be_in_a_network_namespace(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+
+    (void)state;
+    strv_push(&argv, "/bin/true");
+    struct unit_service service = service_of(&argv);
+    service.network_namespace = "/run/netns/alloc";
+    CLEANUP_FREE char *text = text_of_start(&service);
+    assert_non_null(strstr(text, "NetworkNamespacePath"));
+    assert_non_null(strstr(text, "/run/netns/alloc"));
 }
 
 /* The op is sent again when the bus comes back, when the caller has long closed its own. */
@@ -176,6 +213,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_container_s_unit_is_described_whole),
         FD_LEAK_TEST(test_plain_oneshot_sets_nothing_more_than_needed),
+        FD_LEAK_TEST(test_sockets_come_with_their_service),
+        FD_LEAK_TEST(test_a_service_can_be_in_a_network_namespace),
         FD_LEAK_TEST(test_call_owns_what_it_is_made_from),
         FD_LEAK_TEST(test_cpuset_that_is_none_is_refused_by_name),
         FD_LEAK_TEST(test_descriptor_that_is_none_is_told),
