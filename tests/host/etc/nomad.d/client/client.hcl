@@ -23,6 +23,14 @@ client {
   enabled           = true
   servers           = ["127.0.0.1:4647"]
   network_interface = "lo"
+  cni_path          = "/usr/lib/cni" # where Debian's containernetworking-plugins has them
+  cni_config_dir    = "/etc/cni/net.d"
+
+  # The address that others can reach (tests/host/make-outside); ports are on that of "lo" by default.
+  host_network "outside" {
+    interface = "uplink"
+  }
+
   options = {
     # These ask the network, and the host has none.
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,consul,vault"
