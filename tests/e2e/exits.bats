@@ -41,8 +41,6 @@ group() { # NAME KIND COMMAND
 END
 }
 
-trim() { sed 's/^ *//; s/ *$//' <<< "$1"; }
-
 # read_rows KIND: into $names, $expectations, $actions and $groups, from standard input
 read_rows() {
     local name expected command action
@@ -55,11 +53,6 @@ read_rows() {
         expectations+=("$(trim "$expected")")
         actions+=("$(trim "$action")")
     done
-}
-
-find_row() {
-    FOUND=$(jq -c "map(select(.TaskGroup == \"row$1\"))[0]" <<< "$ALL_FOUND")
-    ALLOC=$(jq -r .ID <<< "$FOUND")
 }
 
 # Until the job's tasks have ended or wait for something to be done to them.

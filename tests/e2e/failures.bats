@@ -213,8 +213,7 @@ END
 
 @test "each option that is not built yet is refused by name" {
     local line name
-    for line in 'network_zone = "z"' 'network_bridge = "br0"' 'ports = ["http"]' 'pivot_root = "/x"' \
-        'volatile = "overlay"' 'private_users = "identity"' 'port_map = { http = 80 }'; do
+    for line in 'pivot_root = "/x"' 'volatile = "overlay"' 'private_users = "identity"'; do
         name=${line%% *}
         fails "later-${name//_/-}" "$name" << END
 config {
@@ -231,19 +230,6 @@ config {
   }
 }
 END
-}
-
-@test "a group network is refused" {
-    GROUP='network {
-      mode = "none"
-    }' submit network << 'END'
-config {
-  image = "debian"
-}
-END
-    await network '.ClientStatus == "failed"'
-    jq -r .ClientDescription <<< "$FOUND"
-    nomad alloc status "$ALLOC" | grep -q 'does not support "none" networking mode'
 }
 
 @test "booted: a variable with a line break is refused by name and not mangled" {

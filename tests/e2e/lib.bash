@@ -87,6 +87,12 @@ await_allocs() {
     return 1
 }
 
+# find_row ROW: of a job whose groups are row0, row1, ... and whose allocations are in $ALL_FOUND
+find_row() {
+    FOUND=$(jq -c "map(select(.TaskGroup == \"row$1\"))[0]" <<< "$ALL_FOUND")
+    ALLOC=$(jq -r .ID <<< "$FOUND")
+}
+
 await_running() { await "$1" ".TaskStates.${2:-main}.State == \"running\""; }
 await_dead() { await "$1" ".TaskStates.${2:-main}.State == \"dead\""; }
 
@@ -109,6 +115,25 @@ fresh_image() {
     mkdir "$IMAGE"
     cp -a --reflink=auto /var/lib/machines/busybox/{bin,etc,usr,var,root,srv} "$IMAGE"
 }
+
+# bare_image NAME: the Debian image without its /usr, for jobs that bind that (of `debian`, or of `nginx`):
+# a container's own copy of it costs nothing
+bare_image() {
+    local dir=/var/lib/machines/$1 entry
+    mkdir -p "$dir/usr/lib"
+    for entry in /var/lib/machines/debian/*; do
+        [ "${entry##*/}" = usr ] || cp -a "$entry" "$dir/"
+    done
+    cp /var/lib/machines/debian/usr/lib/os-release "$dir/usr/lib/"
+}
+
+# The host's port that Nomad has chosen for the label.
+published_port() {
+    curl -sSf "$API/allocation/$ALLOC" |
+        jq -r --arg name "$1" '.AllocatedResources.Shared.Ports[]? | select(.Label == $name).Value'
+}
+
+trim() { sed 's/^ *//; s/ *$//' <<< "$1"; }
 
 # --- waiting ------------------------------------------------------------------------------------
 
@@ -136,6 +161,44 @@ journal_cursor() { journalctl -n 0 --show-cursor -q | sed -n 's/^-- cursor: //p'
 await_journal() {
     timeout "$AWAIT_SECONDS" grep -m 1 -E -- "$2" \
         < <(exec journalctl -f -n all -q -o cat --after-cursor="$1" -u nomad.service)
+}
+
+# --- networks -----------------------------------------------------------------------------------
+
+# The host's own addresses, and those of its neighbour in the namespace `outside` (tests/host/make-outside).
+# shellcheck disable=SC2034 # of use to those who read this in
+HOST4=198.51.100.1 HOST6=2001:db8:51::1 OUTSIDE4=198.51.100.2 OUTSIDE6=2001:db8:51::2
+
+# outside COMMAND...: as the neighbour
+outside() { ip netns exec outside "$@"; }
+
+# server_command PORT: the `command` of a task with the image `nginx` that tells everybody who comes to
+# the port, by tcp or udp, the address it saw; await_serving waits until it listens to all
+server_command() {
+    # shellcheck disable=SC2016 # the shell inside expands it
+    local script='
+        for server in TCP4-LISTEN UDP4-RECVFROM TCP6-LISTEN UDP6-RECVFROM; do
+            options=fork,reuseaddr
+            [[ $server != *6* ]] || options+=,ipv6only
+            socat -d -d "$server:$0,$options" "SYSTEM:read line; echo \$SOCAT_PEERADDR" &
+        done
+        wait'
+    jq -cn '["/bin/bash", "-c"] + $ARGS.positional' --args "$script" "$1"
+}
+
+serves() { [ "$(task_log stderr "${1:-main}" 2> /dev/null | grep -cE ' (listening|receiving) on ')" -ge 4 ]; }
+await_serving() { until_changed "$ALLOCS/$ALLOC/alloc/logs" serves "$@"; } # [TASK]
+
+# ask PROTOCOL ADDRESS PORT [COMMAND...]: prints what the server says there to the one that the command
+# leads to: `outside`, or `nomad alloc exec ...`; without one to the host
+ask() {
+    local target=("$1" "$2" "$3")
+    shift 3
+    # head takes a datagram whole.
+    # shellcheck disable=SC2016 # the inner shell expands it
+    "$@" timeout "${ASK_SECONDS:-10}" bash -c '
+        exec 4<> "/dev/$0/$1/$2" && echo >&4 && line=$(head -n 1 <&4) && [ -n "$line" ] && echo "$line"
+        ' "${target[@]}"
 }
 
 # --- the plugin and the machines ----------------------------------------------------------------

@@ -394,7 +394,7 @@ END
     until_changed "${dir%/links}" test -d "$dir"
     has_lease() { grep -qs '^OPER_STATE=routable' "$dir"/*; }
     until_changed "$dir" has_lease
-    machinectl list --no-legend | grep "$(machine)" | grep -E '(169\.254|10\.|192\.168)\.'
+    machinectl list --no-legend | grep "$(machine)" | grep -E '(10|172|192\.168|169\.254)\.[0-9]'
 }
 
 @test "names of tasks that are no machine's name" {
