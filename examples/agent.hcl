@@ -11,5 +11,6 @@ plugin "nomad-driver-nspawn" {
   config {
     # enabled = true   # false: this node offers no nspawn driver
     # volumes = true   # false: tasks with volume mounts are refused
+    # network_pool = "10.187.0.0/16"   # addresses of containers with network_address = "auto"
   }
 }
