@@ -16,6 +16,9 @@
 #define NETWORKD_PATH    "/org/freedesktop/network1"
 #define NETWORKD_MANAGER "org.freedesktop.network1.Manager"
 
+/* "systemd-networkd.service"; systemd answers "inactive" where there is no such unit. */
+#define NETWORKD_UNIT_PATH "/org/freedesktop/systemd1/unit/systemd_2dnetworkd_2eservice"
+
 /* It takes no longer than to read some files; a start does not wait for one that hangs. */
 #define RELOAD_USEC (5 * UINT64_C(1000000))
 
@@ -63,20 +66,22 @@ static int send_reload(struct networkd_op *op, sd_bus *bus)
     return sd_bus_call_async(bus, &op->reply, m, on_reloaded, op, RELOAD_USEC);
 }
 
-static int on_owner(sd_bus_message *message, void *data, sd_bus_error *error)
+static int on_state(sd_bus_message *message, void *data, sd_bus_error *error)
 {
     struct networkd_op *op = data;
-    int has_owner = 0;
+    const char *state = "";
 
     (void)error;
     if (!sd_bus_message_is_method_error(message, NULL) &&
-        sd_bus_message_read(message, "b", &has_owner) >= 0)
-        op->runs = has_owner;
+        sd_bus_message_read(message, "v", "s", &state) >= 0)
+        op->runs = strcmp(state, "active") == 0;
     if (!op->runs || !op->is_reload || send_reload(op, sd_bus_message_get_bus(message)) < 0)
         end_op(op);
     return 0;
 }
 
+/* Of systemd, not of the owner of its name: after a restart of the bus it has none for a while, and
+ * serves its links all the same. */
 static int on_turn(sd_event_source *source, void *data)
 {
     struct networkd_op *op = data;
@@ -84,10 +89,10 @@ static int on_turn(sd_event_source *source, void *data)
 
     (void)source;
     int r = bus == NULL ? -ENOTCONN
-                        : sd_bus_call_method_async(bus, &op->reply, "org.freedesktop.DBus",
-                                                   "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                                   "NameHasOwner", on_owner, op, "s",
-                                                   NETWORKD_SERVICE);
+                        : sd_bus_call_method_async(
+                                  bus, &op->reply, "org.freedesktop.systemd1", NETWORKD_UNIT_PATH,
+                                  "org.freedesktop.DBus.Properties", "Get", on_state, op, "ss",
+                                  "org.freedesktop.systemd1.Unit", "ActiveState");
     if (r < 0)
         end_op(op);
     return 0;

@@ -204,8 +204,8 @@ END
     table zone "$(port_block)" << 'END'
 process | on  | ports = ["answer"]; network_zone = "lane"; network_address = "auto" | 10.187.*  | yes yes yes no yes
 process | off | ports = ["answer"]; network_zone = "lane"; network_address = "auto" | 10.187.*  | yes yes yes no yes
-booted  | on  | ports = ["answer"]; network_zone = "road"; network_address = "dhcp" | 192.168.* | yes yes yes no yes
-booted  | off | ports = ["answer"]; network_zone = "road"; network_address = "dhcp" | 192.168.* | yes yes yes no yes
+booted  | on  | ports = ["answer"]; network_zone = "lane"; network_address = "auto" | 10.187.*  | yes yes yes no yes
+booted  | off | ports = ["answer"]; network_zone = "lane"; network_address = "auto" | 10.187.*  | yes yes yes no yes
 END
 }
 

@@ -28,17 +28,20 @@ struct scene {
     bool was_done, runs;
 };
 
-static int on_name_has_owner(struct fake_bus *fake, sd_bus_message *call, sd_bus_message *reply,
-                             sd_bus_error *error, void *data)
+static int on_get(struct fake_bus *fake, sd_bus_message *call, sd_bus_message *reply,
+                  sd_bus_error *error, void *data)
 {
     const struct scene *scene = data;
-    const char *name;
+    const char *interface, *property;
 
     (void)fake;
     (void)error;
-    assert_true(sd_bus_message_read(call, "s", &name) >= 0);
-    assert_string_equal(name, "org.freedesktop.network1");
-    return sd_bus_message_append(reply, "b", scene->is_running);
+    assert_string_equal(sd_bus_message_get_path(call),
+                        "/org/freedesktop/systemd1/unit/systemd_2dnetworkd_2eservice");
+    assert_true(sd_bus_message_read(call, "ss", &interface, &property) >= 0);
+    assert_string_equal(interface, "org.freedesktop.systemd1.Unit");
+    assert_string_equal(property, "ActiveState");
+    return sd_bus_message_append(reply, "v", "s", scene->is_running ? "active" : "inactive");
 }
 
 static int on_reload(struct fake_bus *fake, sd_bus_message *call, sd_bus_message *reply,
@@ -71,7 +74,7 @@ static void scene_init(struct scene *scene, bool is_running)
     *scene = (struct scene){ .is_running = is_running };
     assert_true(sd_event_new(&scene->event) >= 0);
     scene->fake = fake_bus_new(scene->event);
-    fake_bus_method(scene->fake, "NameHasOwner", on_name_has_owner, scene);
+    fake_bus_method(scene->fake, "Get", on_get, scene);
     fake_bus_method(scene->fake, "Reload", on_reload, scene);
     scene->bus = bus_new(scene->event, fake_bus_address(scene->fake));
     assert_true(event_run_until(scene->event, is_up, scene));
@@ -136,7 +139,7 @@ static void test_a_bus_that_cannot_say_means_no(void **state)
 
     (void)state;
     scene_init(&scene, true);
-    fake_bus_refuse(scene.fake, "NameHasOwner", "org.freedesktop.DBus.Error.AccessDenied", "no");
+    fake_bus_refuse(scene.fake, "Get", "org.freedesktop.DBus.Error.AccessDenied", "no");
     ask(&scene);
     expect_answer(&scene, false);
 }
@@ -161,7 +164,7 @@ static void test_a_bus_that_goes_meanwhile_means_no(void **state)
     scene_init(&scene, true);
     fake_bus_hold(scene.fake);
     ask(&scene);
-    assert_true(fake_bus_await_calls(scene.fake, "NameHasOwner", 1));
+    assert_true(fake_bus_await_calls(scene.fake, "Get", 1));
     assert_false(scene.was_done);
     fake_bus_vanish(scene.fake);
     expect_answer(&scene, false);
@@ -178,7 +181,7 @@ static void test_who_has_gone_is_not_answered(void **state)
     event_run_pending(scene.event);
     fake_bus_hold(scene.fake);
     ask(&scene);
-    assert_true(fake_bus_await_calls(scene.fake, "NameHasOwner", 1));
+    assert_true(fake_bus_await_calls(scene.fake, "Get", 1));
     scene.op = networkd_op_free(scene.op);
     fake_bus_release(scene.fake);
     event_run_pending(scene.event);
