@@ -311,6 +311,13 @@ static int attach(struct task *task, pid_t pid, struct fail *fail)
     return r;
 }
 
+static bool has_ended(pid_t pid)
+{
+    CLEANUP_CLOSE int fd = netns_open(pid);
+
+    return fd == -ENOENT || fd == -ESRCH;
+}
+
 bool task_network_attach(struct task *task, pid_t pid)
 {
     const struct network_record *record = task_ports_record(task);
@@ -322,6 +329,8 @@ bool task_network_attach(struct task *task, pid_t pid)
         task_ports_open_ways(task);
         return true;
     }
+    if (has_ended(pid))
+        return true; /* which its end will tell */
     task_ports_fail(task, &fail);
     return false;
 }
