@@ -204,7 +204,7 @@ void task_network_tell(const struct task *task)
         if (address_is_set(&record->addresses[i]))
             strv_push_owned(&texts, address_text(&record->addresses[i]));
     if (texts.n_items == 0) {
-        if (task->plan.needs_address)
+        if (task->plan.needs_address && !task->is_addressed)
             task_tell(task, NULL, "The container ended before it had an address");
         return;
     }
@@ -355,8 +355,10 @@ static int on_late(sd_event_source *source, uint64_t usec, void *data)
 
 bool task_network_is_up(struct task *task)
 {
-    if (task->is_addressed)
+    if (task->is_addressed) {
+        task->address_timer = sd_event_source_disable_unref(task->address_timer);
         return task->is_published && task->is_proxied;
+    }
     if (!task->plan.needs_address)
         return true;
     if (task->address_timer == NULL) {
