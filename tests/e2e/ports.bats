@@ -430,6 +430,24 @@ END
     done
 }
 
+@test "an address that came in time is not missed when the time is over" {
+    GROUP='network {
+      port "http" { to = 80 }
+    }' submit intime service << 'END'
+config {
+  image           = "busybox"
+  boot            = false
+  network_address = "dhcp"
+  network_timeout = "2s"
+  ports           = ["http"]
+  command         = ["/bin/sh", "-c", "ip address add 192.0.2.50/24 dev host0; ip link set host0 up; sleep 3; echo over; sleep 1000"]
+}
+END
+    await_log over
+    await intime '.TaskStates.main.Events | any(.DisplayMessage == "Address: 192.0.2.50")'
+    run ! grep -F "has no address" <<< "$(events)"
+}
+
 # --- the plugin and the agent ---------------------------------------------------------------------------
 
 submit_web() { # JOB [OPTIONS]
