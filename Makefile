@@ -61,7 +61,8 @@ endif
 # --- files -----------------------------------------------------------------------------------
 
 SKIPPED      := $(foreach s,$(SKIP),$(wildcard $(s)))
-SOURCES      := $(filter-out $(SKIPPED),$(sort $(wildcard $(ROOMS:%=%/*.c))))
+# Folders of folders; what is in tasks/inside/init is a program of its own.
+SOURCES      := $(filter-out $(SKIPPED),$(sort $(wildcard $(ROOMS:%=%/*.c) $(ROOMS:%=%/*/*.c) tasks/inside/shared/*.c)))
 PROTOS       := $(sort $(wildcard proto/*.proto))
 KNOWN_PROTOS := any duration empty timestamp
 PROTO_NAMES  := $(PROTOS:proto/%.proto=%) $(KNOWN_PROTOS:%=google/protobuf/%)
@@ -69,12 +70,12 @@ GEN_C        := $(PROTO_NAMES:%=$(GEN)/%.pb-c.c)
 GEN_H        := $(GEN_C:.c=.h)
 OBJECTS      := $(patsubst %.c,$(O)/%.o,$(filter-out reactor/main.c,$(SOURCES)))
 GEN_OBJECTS  := $(GEN_C:$(GEN)/%.c=$(O)/gen/%.o)
-SUPPORT      := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/support/*.c)))
-UNIT_TESTS   := $(patsubst %.c,$(O)/%,$(filter-out $(SKIPPED),$(sort $(wildcard tests/unit/test_*.c))))
+SUPPORT      := $(patsubst %.c,$(O)/%.o,$(sort $(shell find tests/support -name '*.c')))
+UNIT_TESTS   := $(patsubst %.c,$(O)/%,$(filter-out $(SKIPPED),$(sort $(shell find $(or $(wildcard tests/unit/$(T)),tests/unit) -name 'test_*.c'))))
 LIBRARY      := $(O)/libplugin.a
 # PID 1 of single processes: static, with musl, alike in every variant, and part of the plugin.
 INIT         := $(OUT)/init/init
-INIT_SOURCES := $(sort $(wildcard tasks/init/*.c tasks/inside_*.c)) reactor/alloc.c reactor/strv.c
+INIT_SOURCES := $(sort $(wildcard tasks/inside/init/*.c tasks/inside/shared/*.c)) reactor/alloc.c reactor/strv.c
 INIT_OBJECTS := $(INIT_SOURCES:%.c=$(OUT)/init/%.o)
 INIT_CC      := musl-gcc
 # The kernel's headers are the distribution's, behind musl's own.
@@ -121,7 +122,7 @@ $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -I$(GEN) $(CFLAGS_ALL) -w $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # libh2o's own headers want this said by hand (its .pc file lacks it), and do not pass our warnings.
-$(O)/rpc/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0 -Irpc/h2o_compat
+$(O)/rpc/h2/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0 -Irpc/h2/h2o_compat
 
 $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 	$(call say,CC,$@)
@@ -138,7 +139,7 @@ $(INIT): $(INIT_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(INIT_CC) $(INIT_FLAGS) -Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $^
 
-$(O)/tasks/init_program.o: $(INIT)
+$(O)/tasks/inside/init_program.o: $(INIT)
 
 $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
 	@rm -f $@
@@ -152,7 +153,7 @@ $(PLUGIN): $(OUT)/release/nomad-driver-nspawn
 	$(call say,STRIP,$@)
 	$(Q)strip -o $@ $<
 
-$(O)/tests/unit/test_%: $(O)/tests/unit/test_%.o $(SUPPORT) $(LIBRARY)
+$(UNIT_TESTS): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
@@ -178,7 +179,7 @@ FUZZ_MAIN    := -fsanitize=fuzzer
 $(O)/h2o/%.o: $(H2O_SOURCE)/lib/%.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -w -g -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -I$(H2O_SOURCE)/include -Irpc/h2o_compat \
+	$(Q)$(CC) -std=gnu11 -w -g -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -I$(H2O_SOURCE)/include -Irpc/h2/h2o_compat \
 		$(patsubst %,-I%,$(wildcard $(H2O_SOURCE)/deps/*)) -O1 -fno-omit-frame-pointer $(FUZZING) -c -o $@ $<
 endif
 
@@ -192,8 +193,11 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(H2O_OBJECTS) 
 
 # --- targets ---------------------------------------------------------------------------------
 
-.PHONY: unit
-unit: $(UNIT_TESTS)
+.PHONY: unit unit-programs
+unit-programs: $(UNIT_TESTS)
+
+unit: deps
+	@+T=$(T) tests/test unit
 
 # What the suites of other people need.
 DESCRIPTORS := $(OUT)/descriptors.pb
@@ -244,7 +248,7 @@ bench: deps
 
 .PHONY: lint
 lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
-	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2o_compat" \
+	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2/h2o_compat" \
 		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
@@ -263,7 +267,7 @@ reference-check: $(REFERENCE)
 
 .PHONY: format
 format:
-	clang-format -i $(or $(FILES),$(wildcard $(ROOMS:%=%/*.[ch]) tests/*/*.[ch]))
+	clang-format -i $(or $(FILES),$(shell git ls-files '*.c' '*.h'))
 
 .PHONY: install uninstall
 install: $(PLUGIN)
@@ -289,6 +293,7 @@ help:
 	@echo 'make test        everything: check and check-e2e'
 	@echo 'make check       unit tests, and what fuzzing found, under address and undefined-behaviour'
 	@echo '                 sanitizers; builds with gcc and clang; lint; check-conformance'
+	@echo 'make unit T=tasks/network   the unit tests of one room, under sanitizers; without T: all'
 	@echo 'make check-conformance'
 	@echo "                 other people's suites: gRPC's interop client and h2spec against rpc/ under"
 	@echo "                 sanitizers; our messages compared with Nomad's, go-plugin's and gRPC's"
@@ -308,4 +313,4 @@ help:
 	@echo 'make clean       remove $(OUT)'
 	@echo
 	@echo 'BUILD=release|asan|fuzz   CC=gcc|clang   OUT=build   V=1 shows commands'
-	@echo 'SKIP="tests/unit/test_x.c ..."   sources to leave out'
+	@echo 'SKIP="tests/unit/tasks/exec/test_x.c ..."   sources to leave out'

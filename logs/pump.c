@@ -9,8 +9,8 @@
 
 #include "logs/fifo.h"
 #include "logs/fifo_watch.h"
-#include "logs/transfer.h"
 #include "logs/tail.h"
+#include "logs/transfer.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"

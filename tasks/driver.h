@@ -14,7 +14,7 @@
 #include "reactor/bus.h"
 #include "reactor/fail.h"
 #include "reactor/strv.h"
-#include "tasks/task_spec.h"
+#include "tasks/spec/task_spec.h"
 
 struct driver;
 

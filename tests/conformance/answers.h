@@ -8,7 +8,7 @@
 #include <systemd/sd-event.h>
 
 #include "grpc_testing.pb-c.h"
-#include "rpc/call.h"
+#include "rpc/grpc/call.h"
 
 /* Of one payload; with its message around it still below what a call may send. */
 #define ANSWERS_PAYLOAD_BYTES_MAX (4 * 1024 * 1024 - 1024)

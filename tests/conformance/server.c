@@ -12,8 +12,8 @@
 
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/dispatch.h"
-#include "rpc/server.h"
+#include "rpc/grpc/dispatch.h"
+#include "rpc/grpc/server.h"
 #include "tests/conformance/test_service.h"
 
 static int listen_on_loopback(uint16_t *ret_port)

@@ -8,7 +8,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc_status.h"
+#include "rpc/grpc/grpc_status.h"
 #include "tests/conformance/answers.h"
 
 /* --- what is sent back ----------------------------------------------------------------------- */

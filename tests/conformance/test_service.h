@@ -4,7 +4,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "rpc/call.h"
+#include "rpc/grpc/call.h"
 
 /* The context of these methods. Owner: main; it outlives the server. */
 struct test_service {

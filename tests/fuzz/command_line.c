@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "reactor/cleanup.h"
-#include "tasks/inside_link.h"
+#include "tasks/inside/shared/inside_link.h"
 #include "tests/fuzz/input.h"
 
 /* Colons that nspawn splits at: those without a backslash before them. */

@@ -6,12 +6,12 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/utf8.h"
-#include "rpc/convert.h"
-#include "rpc/convert_fingerprint.h"
-#include "rpc/convert_schema.h"
-#include "rpc/convert_stats.h"
-#include "tasks/nspawn_options.h"
-#include "tasks/plugin_options.h"
+#include "rpc/nomad/convert.h"
+#include "rpc/nomad/convert_fingerprint.h"
+#include "rpc/nomad/convert_schema.h"
+#include "rpc/nomad/convert_stats.h"
+#include "tasks/spec/nspawn_options.h"
+#include "tasks/spec/plugin_options.h"
 #include "tests/fuzz/input.h"
 
 #define FINGERPRINTS_MAX 8

@@ -5,7 +5,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/nspawn_settings.h"
+#include "tasks/nspawn/nspawn_settings.h"
 #include "tests/fuzz/command_line.h"
 #include "tests/fuzz/input.h"
 

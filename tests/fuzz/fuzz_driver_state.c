@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "reactor/cleanup.h"
-#include "tasks/driver_state.h"
+#include "tasks/persist/driver_state.h"
 #include "tests/fuzz/input.h"
 
 static void check_again(const struct driver_state *state)

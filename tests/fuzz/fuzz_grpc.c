@@ -5,8 +5,8 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "rpc/grpc_block.h"
-#include "rpc/grpc_wire.h"
+#include "rpc/grpc/grpc_block.h"
+#include "rpc/grpc/grpc_wire.h"
 #include "tests/fuzz/input.h"
 
 static void read_messages(struct input input, size_t step)

@@ -1,6 +1,6 @@
 /* Header blocks of one connection through the guard around the library (h2_codec): each with its
  * size before it, requests and trailers by turns as the size's top bit says. */
-#include "rpc/h2_codec.h"
+#include "rpc/h2/h2_codec.h"
 #include "tests/fuzz/input.h"
 
 static void look_at(const struct h2_headers *headers)

@@ -1,5 +1,5 @@
 /* The agent's configuration of the plugin, from msgpack. */
-#include "tasks/plugin_options.h"
+#include "tasks/spec/plugin_options.h"
 #include "tests/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -8,8 +8,8 @@
 #include "grpc_broker.pb-c.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "rpc/grpc_block.h"
-#include "rpc/grpc_wire.h"
+#include "rpc/grpc/grpc_block.h"
+#include "rpc/grpc/grpc_wire.h"
 
 /* A stream of answers: so many at most, and more queued than this waits for the drain. */
 #define STREAM_MAX  64

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "rpc/call.h"
+#include "rpc/grpc/call.h"
 #include "tests/fuzz/input.h"
 
 struct kept;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "rpc/h2_codec.h"
+#include "rpc/h2/h2_codec.h"
 
 #define PREFACE_SIZE 24
 

@@ -3,9 +3,9 @@
 #include <event2/buffer.h>
 
 #include "reactor/log.h"
-#include "rpc/grpc_block.h"
-#include "rpc/grpc_message.h"
-#include "rpc/server.h"
+#include "rpc/grpc/grpc_block.h"
+#include "rpc/grpc/grpc_message.h"
+#include "rpc/grpc/server.h"
 
 /* What one frame of the peer may add to the output beyond its mark: a frame of DATA, and the
  * headers and trailers around it. */

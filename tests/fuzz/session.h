@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "rpc/dispatch.h"
+#include "rpc/grpc/dispatch.h"
 #include "tests/fuzz/handlers.h"
 #include "tests/fuzz/peer.h"
 

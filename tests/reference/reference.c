@@ -7,8 +7,8 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/strv.h"
-#include "tasks/nspawn_options.h"
-#include "tasks/plugin_options.h"
+#include "tasks/spec/nspawn_options.h"
+#include "tasks/spec/plugin_options.h"
 
 /* As the rest of README.md, which is read as text as well. */
 #define REFERENCE_COLUMNS 100

@@ -1,0 +1,362 @@
+#include "rpc/h2/h2_conn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+#include "rpc/h2/h2_state.h"
+
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+#define PREFACE_SIZE (sizeof(preface) - 1)
+
+static const bool legal_states[H2_CONN_STATE_MAX][H2_CONN_STATE_MAX] = {
+    [H2_CONN_PREFACE] = { [H2_CONN_SETTINGS] = true, [H2_CONN_FAILED] = true },
+    [H2_CONN_SETTINGS] = { [H2_CONN_OPEN] = true, [H2_CONN_FAILED] = true },
+    [H2_CONN_OPEN] = { [H2_CONN_CLOSING] = true, [H2_CONN_FAILED] = true },
+    [H2_CONN_CLOSING] = { [H2_CONN_FAILED] = true },
+};
+
+static void set_state(struct h2_conn *conn, enum h2_conn_state state)
+{
+    assert(legal_states[conn->state][state]);
+    conn->state = state;
+}
+
+/* --- output ---------------------------------------------------------------------------------- */
+
+static void touched(struct h2_conn *conn)
+{
+    if (conn->busy == 0)
+        conn->events->on_output(conn->data);
+}
+
+void h2_conn_send_frame(struct h2_conn *conn, enum h2_frame_type type, uint8_t flags, uint32_t id,
+                        const uint8_t *payload, size_t n)
+{
+    uint8_t header[H2_FRAME_HEADER_SIZE];
+    h2_codec_encode_frame_header(header, n, type, flags, id);
+    evbuffer_add(conn->output, header, sizeof(header));
+    if (n > 0)
+        evbuffer_add(conn->output, payload, n);
+    touched(conn);
+}
+
+void h2_conn_send_rst_stream(struct h2_conn *conn, uint32_t id, enum h2_error error)
+{
+    uint8_t payload[4];
+    h2_codec_encode_u32(payload, error);
+    h2_conn_send_frame(conn, H2_RST_STREAM, 0, id, payload, sizeof(payload));
+    conn->own_resets[conn->n_own_resets++ % H2_OWN_RESETS] = id;
+}
+
+void h2_conn_send_window_update(struct h2_conn *conn, uint32_t id, uint32_t increment)
+{
+    uint8_t payload[4];
+    h2_codec_encode_u32(payload, increment);
+    h2_conn_send_frame(conn, H2_WINDOW_UPDATE, 0, id, payload, sizeof(payload));
+}
+
+static void send_goaway(struct h2_conn *conn, enum h2_error error, const char *text)
+{
+    uint8_t payload[8 + 128];
+    size_t n = strnlen(text, 128);
+    uint8_t *to = h2_codec_encode_u32(payload, conn->handled_id);
+    to = h2_codec_encode_u32(to, error);
+    memcpy(to, text, n);
+    h2_conn_send_frame(conn, H2_GOAWAY, 0, 0, payload, 8 + n);
+}
+
+static void send_settings(struct h2_conn *conn)
+{
+    uint8_t payload[18], *to = payload;
+    to = h2_codec_encode_setting(to, H2_SETTING_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX);
+    to = h2_codec_encode_setting(to, H2_SETTING_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW);
+    /* The list is never smaller than its block could be, so an honest peer stays below. */
+    to = h2_codec_encode_setting(to, H2_SETTING_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX);
+    h2_conn_send_frame(conn, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
+    h2_conn_send_window_update(conn, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
+}
+
+bool h2_conn_has_room(const struct h2_conn *conn)
+{
+    return evbuffer_get_length(conn->output) < H2_OUTPUT_MAX;
+}
+
+/* --- streams --------------------------------------------------------------------------------- */
+
+/* Where `id` is, or would be. */
+static size_t position(const struct h2_conn *conn, uint32_t id)
+{
+    size_t low = 0, high = conn->n_streams;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (conn->streams[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct h2_stream *h2_conn_find(const struct h2_conn *conn, uint32_t id)
+{
+    size_t i = position(conn, id);
+    return i < conn->n_streams && conn->streams[i].id == id ? conn->streams[i].stream : NULL;
+}
+
+struct h2_stream *h2_conn_add_stream(struct h2_conn *conn, uint32_t id)
+{
+    assert(conn->n_streams < H2_STREAMS_MAX);
+    assert(conn->n_streams == 0 || conn->streams[conn->n_streams - 1].id < id);
+    if (conn->n_streams == conn->n_allocated) {
+        conn->n_allocated = conn->n_allocated > 0 ? conn->n_allocated * 2 : 8;
+        conn->streams = alloc_grow(conn->streams, conn->n_allocated, sizeof(*conn->streams));
+    }
+    struct h2_stream *stream = h2_stream_new(conn, id);
+    conn->streams[conn->n_streams++] = (struct h2_entry){ id, stream };
+    return stream;
+}
+
+void h2_conn_remove_stream(struct h2_conn *conn, struct h2_stream *stream)
+{
+    /* Short calls sit at the end, behind those that wait for hours: little is moved. */
+    size_t i = position(conn, stream->id);
+    assert(i < conn->n_streams && conn->streams[i].stream == stream);
+    memmove(&conn->streams[i], &conn->streams[i + 1],
+            (conn->n_streams - i - 1) * sizeof(*conn->streams));
+    conn->n_streams--;
+    TAILQ_INSERT_TAIL(&conn->ended, stream, link);
+}
+
+bool h2_conn_has_reset(const struct h2_conn *conn, uint32_t id)
+{
+    for (size_t i = 0; i < H2_OWN_RESETS; i++)
+        if (conn->own_resets[i] == id)
+            return true;
+    return false;
+}
+
+static void reap(struct h2_conn *conn)
+{
+    while (!TAILQ_EMPTY(&conn->ended)) {
+        struct h2_stream *stream = TAILQ_FIRST(&conn->ended);
+        TAILQ_REMOVE(&conn->ended, stream, link);
+        h2_stream_free(stream);
+    }
+}
+
+static void abandon_streams(struct h2_conn *conn, enum h2_error error)
+{
+    while (conn->n_streams > 0)
+        h2_stream_abandon(conn->streams[conn->n_streams - 1].stream, error);
+}
+
+/* --- input ----------------------------------------------------------------------------------- */
+
+enum h2_error h2_conn_set_failure(struct h2_conn *conn, enum h2_error error, const char *text)
+{
+    conn->failure_error = error;
+    conn->failure = text;
+    return error;
+}
+
+static void fail(struct h2_conn *conn)
+{
+    send_goaway(conn, conn->failure_error, conn->failure);
+    set_state(conn, H2_CONN_FAILED);
+    evbuffer_drain(conn->input, evbuffer_get_length(conn->input));
+    abandon_streams(conn, H2_CANCEL);
+}
+
+/* These answer whether there may be more to do at once. */
+static bool read_preface(struct h2_conn *conn)
+{
+    size_t n = evbuffer_get_length(conn->input);
+    if (n > PREFACE_SIZE)
+        n = PREFACE_SIZE;
+    const uint8_t *bytes = evbuffer_pullup(conn->input, (ev_ssize_t)n);
+    if (n > 0 && memcmp(bytes, preface, n) != 0) {
+        h2_conn_set_failure(conn, H2_PROTOCOL_ERROR,
+                            "the peer does not speak HTTP/2 with prior knowledge");
+        fail(conn);
+        return false;
+    }
+    if (n < PREFACE_SIZE)
+        return false;
+    evbuffer_drain(conn->input, n);
+    set_state(conn, H2_CONN_SETTINGS);
+    return true;
+}
+
+static enum h2_error handle_frame(struct h2_conn *conn, const uint8_t *bytes, size_t n)
+{
+    struct h2_frame frame;
+    enum h2_error error = h2_codec_decode_frame(bytes, n, &frame);
+    if (error != H2_NO_ERROR)
+        return h2_conn_set_failure(conn, error, "a frame's header can't be decoded");
+    if (conn->state == H2_CONN_SETTINGS) {
+        if (frame.type != H2_SETTINGS || (frame.flags & H2_FLAG_ACK) != 0)
+            return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "the first frame is not SETTINGS");
+        set_state(conn, H2_CONN_OPEN);
+    }
+    return h2_frames_handle(conn, &frame);
+}
+
+static bool read_frame(struct h2_conn *conn)
+{
+    size_t n = evbuffer_get_length(conn->input), size = 0;
+    if (n < H2_FRAME_HEADER_SIZE)
+        return false;
+    const uint8_t *bytes = evbuffer_pullup(conn->input, H2_FRAME_HEADER_SIZE);
+    enum h2_error error = h2_codec_frame_size(bytes, &size);
+    if (error != H2_NO_ERROR)
+        h2_conn_set_failure(conn, error, "a frame is longer than 16384 bytes");
+    else if (n < size)
+        return false;
+    else
+        error = handle_frame(conn, evbuffer_pullup(conn->input, (ev_ssize_t)size), size);
+    if (error != H2_NO_ERROR) {
+        fail(conn);
+        return false;
+    }
+    evbuffer_drain(conn->input, size);
+    return true;
+}
+
+static bool may_read(const struct h2_conn *conn)
+{
+    return conn->state != H2_CONN_FAILED && h2_conn_has_room(conn);
+}
+
+/* More than a frame is there only while the output was full. A peer that takes its answers byte by
+ * byte would else have us read more for each byte, and handle next to nothing. */
+bool h2_conn_wants_input(const struct h2_conn *conn)
+{
+    return may_read(conn) &&
+           evbuffer_get_length(conn->input) < H2_FRAME_HEADER_SIZE + H2_FRAME_PAYLOAD_MAX;
+}
+
+void h2_conn_process(struct h2_conn *conn, uint64_t now_usec)
+{
+    conn->now_usec = now_usec;
+    conn->busy++;
+    while (may_read(conn))
+        if (!(conn->state == H2_CONN_PREFACE ? read_preface(conn) : read_frame(conn)))
+            break;
+    if (conn->state == H2_CONN_FAILED)
+        evbuffer_drain(conn->input, evbuffer_get_length(conn->input));
+    conn->busy--;
+    if (conn->busy == 0)
+        reap(conn);
+}
+
+void h2_conn_flush(struct h2_conn *conn)
+{
+    conn->busy++;
+    while (!TAILQ_EMPTY(&conn->waiting) && conn->send_window > 0 && h2_conn_has_room(conn))
+        h2_stream_pump(TAILQ_FIRST(&conn->waiting));
+    conn->busy--;
+    if (conn->busy == 0)
+        reap(conn);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+struct h2_conn *h2_conn_new(const struct h2_conn_events *events, void *data, uint64_t now_usec)
+{
+    struct h2_conn *conn = ALLOC_NEW(struct h2_conn);
+    conn->events = events;
+    conn->data = data;
+    conn->now_usec = now_usec;
+    conn->input = evbuffer_new();
+    conn->output = evbuffer_new();
+    assert(conn->input && conn->output);
+    conn->table = h2_table_new();
+    conn->send_window = H2_WINDOW_DEFAULT;
+    conn->peer_initial_window = H2_WINDOW_DEFAULT;
+    conn->receive_window = H2_CONN_WINDOW;
+    TAILQ_INIT(&conn->waiting);
+    TAILQ_INIT(&conn->ended);
+    h2_bucket_init(&conn->idle_frames, H2_IDLE_FRAMES_BURST, H2_IDLE_FRAMES_PER_SECOND, now_usec);
+    h2_bucket_init(&conn->resets, H2_RESETS_BURST, H2_RESETS_PER_SECOND, now_usec);
+    conn->busy++; /* the user has not got us yet, on_output would surprise it */
+    send_settings(conn);
+    conn->busy--;
+    return conn;
+}
+
+struct h2_conn *h2_conn_free(struct h2_conn *conn)
+{
+    if (!conn)
+        return NULL;
+    assert(conn->busy == 0);
+    conn->busy++;
+    abandon_streams(conn, H2_CANCEL);
+    reap(conn);
+    evbuffer_free(conn->input);
+    evbuffer_free(conn->output);
+    h2_table_free(conn->table);
+    free(conn->block.bytes);
+    free(conn->streams);
+    free(conn);
+    return NULL;
+}
+
+struct evbuffer *h2_conn_input(struct h2_conn *conn)
+{
+    return conn->input;
+}
+
+struct evbuffer *h2_conn_output(struct h2_conn *conn)
+{
+    return conn->output;
+}
+
+void h2_conn_shutdown(struct h2_conn *conn)
+{
+    if (conn->state == H2_CONN_CLOSING || conn->state == H2_CONN_FAILED)
+        return;
+    send_goaway(conn, H2_NO_ERROR, "the server is shutting down");
+    set_state(conn, conn->state == H2_CONN_OPEN ? H2_CONN_CLOSING : H2_CONN_FAILED);
+}
+
+void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text)
+{
+    if (conn->state == H2_CONN_FAILED)
+        return;
+    h2_conn_set_failure(conn, error, text);
+    conn->busy++; /* its owner is to flush and close it anyway */
+    fail(conn);
+    conn->busy--;
+    if (conn->busy == 0)
+        reap(conn);
+}
+
+bool h2_conn_is_open(const struct h2_conn *conn)
+{
+    return conn->state == H2_CONN_OPEN || conn->state == H2_CONN_CLOSING;
+}
+
+bool h2_conn_is_done(const struct h2_conn *conn)
+{
+    return conn->state == H2_CONN_FAILED ||
+           (conn->state == H2_CONN_CLOSING && conn->n_streams == 0);
+}
+
+const char *h2_conn_failure(const struct h2_conn *conn, enum h2_error *ret_error)
+{
+    if (conn->failure)
+        *ret_error = conn->failure_error;
+    return conn->failure;
+}
+
+size_t h2_conn_n_streams(const struct h2_conn *conn)
+{
+    return conn->n_streams;
+}
+
+size_t h2_conn_queued_bytes(const struct h2_conn *conn)
+{
+    return conn->queued_bytes;
+}

@@ -1,0 +1,103 @@
+/* The server's side of one HTTP/2 connection (RFC 9113) as a pure state machine: bytes in, events
+ * out, bytes pending. No socket, no clock, no log; time is an argument.
+ *
+ * Owner: server (or a test). Use: put what was received into h2_conn_input(), call
+ * h2_conn_process(), then h2_conn_flush(), and send what h2_conn_output() holds. Ask
+ * h2_conn_wants_input() before receiving more. When h2_conn_is_done() and the output is empty, the
+ * connection is to be closed.
+ *
+ * Nothing the peer sends trips an assertion. What breaks the rules is answered by RST_STREAM or by
+ * GOAWAY, with the error of the RFC. Limits, each with its reason, stand below. */
+#pragma once
+
+#include <event2/buffer.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rpc/h2/h2_codec.h"
+
+/* An RPC that waits (WaitTask, TaskStats) holds a stream as long as a task runs: two a task, so
+ * this is a host of 2000 tasks on one connection. A low limit would starve the call that stops
+ * one. */
+#define H2_STREAMS_MAX 4096
+
+/* What the peer may send before it must wait for us. Of a stream: a sixteenth of the largest
+ * message, so that a message needs few round trips, while a stream nobody reads holds little. Of
+ * the connection: several streams at full speed. */
+#define H2_STREAM_WINDOW (256 * 1024)
+#define H2_CONN_WINDOW   (1024 * 1024)
+
+/* Above this many bytes waiting for the socket nothing more is read or let out: a peer that asks
+ * and never reads answers costs this much. */
+#define H2_OUTPUT_MAX (256 * 1024)
+
+/* Bytes of answers that wait for the peer's windows, all streams together: room for four of the
+ * largest messages. A stream that would exceed it is reset. */
+#define H2_QUEUED_MAX (16 * 1024 * 1024)
+
+/* CONTINUATION frames of one header block; honest peers fill each. Empty ones would be free. */
+#define H2_CONTINUATIONS_MAX 16
+
+/* Frames that carry nothing of a request (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA,
+ * unknown types, anything for closed streams): at once, and a second. An honest peer sends at most
+ * two window updates a DATA frame of ours, which are credited, and some pings. */
+#define H2_IDLE_FRAMES_BURST      16384
+#define H2_IDLE_FRAMES_PER_SECOND 8192
+
+/* Streams that end by a reset, by either side: making us start and drop work is the cheapest attack
+ * there is. An agent that goes away may cancel all it has, twice over. */
+#define H2_RESETS_BURST      (2 * H2_STREAMS_MAX)
+#define H2_RESETS_PER_SECOND 1024
+
+struct h2_conn;
+struct h2_stream;
+
+/* A handler may send on its stream, end it or reset it; it must not free the connection. */
+struct h2_conn_events {
+    /* A new stream; the headers live until the return. */
+    void (*on_request)(struct h2_stream *stream, const struct h2_headers *headers, void *data);
+    /* Part of the request's body. Give room for more by h2_stream_consume(). */
+    void (*on_data)(struct h2_stream *stream, const uint8_t *bytes, size_t n, void *data);
+    /* The request is whole. */
+    void (*on_end)(struct h2_stream *stream, void *data);
+    /* Ended before we ended it, by the peer, by an error or with the connection. The stream is gone
+     * after the return. */
+    void (*on_reset)(struct h2_stream *stream, enum h2_error error, void *data);
+    /* What was queued for the peer's window has gone out. */
+    void (*on_drain)(struct h2_stream *stream, void *data);
+    /* There is something to flush, queued outside of process() and flush(). */
+    void (*on_output)(void *data);
+    /* We reset a stream for an error of the peer; for the log. `text` is static. */
+    void (*on_stream_error)(uint32_t stream_id, enum h2_error error, const char *text, void *data);
+};
+
+/* Our SETTINGS are in the output at once. */
+struct h2_conn *h2_conn_new(const struct h2_conn_events *events, void *data, uint64_t now_usec);
+/* on_reset for each stream that is there. Not from inside an event. */
+struct h2_conn *h2_conn_free(struct h2_conn *conn);
+
+struct evbuffer *h2_conn_input(struct h2_conn *conn);
+struct evbuffer *h2_conn_output(struct h2_conn *conn);
+bool h2_conn_wants_input(const struct h2_conn *conn);
+
+/* Handles all whole frames of the input, or fewer if the output is full. */
+void h2_conn_process(struct h2_conn *conn, uint64_t now_usec);
+/* Moves to the output what windows and H2_OUTPUT_MAX allow. To be called after process(), after
+ * on_output, and when the output has been sent. */
+void h2_conn_flush(struct h2_conn *conn);
+
+/* Says GOAWAY: no new streams; those that are there may end. */
+void h2_conn_shutdown(struct h2_conn *conn);
+/* Gives the connection up, with GOAWAY, for a reason that its owner knows; `text` is static. */
+void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text);
+/* The peer has begun as it must, by preface and SETTINGS. */
+bool h2_conn_is_open(const struct h2_conn *conn);
+/* Nothing will follow but what is in the output. */
+bool h2_conn_is_done(const struct h2_conn *conn);
+/* What ended it, for the log: NULL, or static text with *ret_error. */
+const char *h2_conn_failure(const struct h2_conn *conn, enum h2_error *ret_error);
+
+size_t h2_conn_n_streams(const struct h2_conn *conn);
+/* Of answers that wait for the peer's windows, or for room in the output. */
+size_t h2_conn_queued_bytes(const struct h2_conn *conn);

@@ -1,0 +1,180 @@
+#include "tasks/nspawn/nspawn_argv.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "tasks/inside/shared/inside_link.h"
+
+static const char *const map_options[NSPAWN_BIND_MAP_MAX] = {
+    [NSPAWN_BIND_MAP_IDMAP] = "idmap",
+    [NSPAWN_BIND_MAP_ROOTIDMAP] = "rootidmap",
+};
+
+void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
+                      struct nspawn_bind_how how)
+{
+    binds->items = alloc_grow(binds->items, binds->n_items + 1, sizeof(struct nspawn_bind));
+    binds->items[binds->n_items++] = (struct nspawn_bind){
+        .source = alloc_strdup(source),
+        .target = alloc_strdup(target),
+        .how = how,
+    };
+}
+
+void nspawn_binds_done(struct nspawn_binds *binds)
+{
+    for (size_t i = 0; i < binds->n_items; i++) {
+        free(binds->items[i].source);
+        free(binds->items[i].target);
+    }
+    free(binds->items);
+    *binds = (struct nspawn_binds){};
+}
+
+/* nspawn splits at ':' and takes a backslash before any character away. */
+static char *escape_path(const char *path)
+{
+    char *escaped = alloc_zero(2 * strlen(path) + 1, 1), *to = escaped;
+
+    for (const char *c = path; *c != '\0'; c++) {
+        if (*c == ':' || *c == '\\')
+            *to++ = '\\';
+        *to++ = *c;
+    }
+    return escaped;
+}
+
+static void push_bind(const char *source, const char *target, struct nspawn_bind_how how,
+                      struct strv *argv)
+{
+    CLEANUP_FREE char *escaped_source = escape_path(source);
+    CLEANUP_FREE char *escaped_target = escape_path(target);
+    struct strv options = {};
+
+    assert(source[0] == '/' && target[0] == '/' && how.map < NSPAWN_BIND_MAP_MAX);
+    if (how.without_submounts)
+        strv_push(&options, "norbind");
+    if (map_options[how.map] != NULL)
+        strv_push(&options, map_options[how.map]);
+    CLEANUP_FREE char *joined = strv_join(&options, ",");
+    strv_printf(argv, "--bind%s=%s:%s%s%s", how.read_only ? "-ro" : "", escaped_source,
+                escaped_target, options.n_items > 0 ? ":" : "", joined);
+    strv_done(&options);
+}
+
+static void push_binds(const struct nspawn_binds *binds, struct strv *argv)
+{
+    for (size_t i = 0; i < binds->n_items; i++)
+        push_bind(binds->items[i].source, binds->items[i].target, binds->items[i].how, argv);
+}
+
+/* "--user=%s" and a value; formats from a table can't be given to printf. */
+static void push_value(const char *argument, const char *value, struct strv *argv)
+{
+    size_t n = strlen(argument) - strlen("%s");
+
+    assert(strcmp(argument + n, "%s") == 0);
+    strv_printf(argv, "%.*s%s", (int)n, argument, value);
+}
+
+static void push_list(const char *argument, const struct strv *list, struct strv *argv)
+{
+    CLEANUP_FREE char *joined = strv_join(list, ",");
+
+    push_value(argument, joined, argv);
+}
+
+/* The options whose row says it all. */
+static void push_option(const struct option *option, struct nspawn_config *config,
+                        struct strv *argv)
+{
+    if (option->argument == NULL || !option_is_set(option, config))
+        return;
+    if (option->type == OPTION_TYPE_TRISTATE && *option_tristate(option, config) == TRISTATE_YES)
+        strv_push(argv, option->argument);
+    if (option->type == OPTION_TYPE_STRING)
+        push_value(option->argument, *option_string(option, config), argv);
+    if (option->type == OPTION_TYPE_STRING_LIST)
+        push_list(option->argument, option_string_list(option, config), argv);
+}
+
+static bool is_own_link(const struct nspawn_config *config)
+{
+    return config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
+           config->network_bridge == NULL && config->network_macvlan == NULL &&
+           config->network_ipvlan == NULL && config->network_interface == NULL &&
+           config->private_network != TRISTATE_YES;
+}
+
+/* Borrowed: where the driver decided otherwise, the rows shall act on that. */
+static struct nspawn_config decide(const struct nspawn_config *config, const struct nspawn_run *run)
+{
+    struct nspawn_config decided = *config;
+
+    if (config->boot == TRISTATE_NO)
+        decided.working_directory = NULL; /* our init goes there */
+    if (run->resolv_conf != NULL)
+        decided.resolv_conf = (char *)(uintptr_t)run->resolv_conf;
+    /* Zones and bridges make a link by themselves. */
+    if (!is_own_link(config) || run->veth != NULL)
+        decided.network_veth = TRISTATE_NO;
+    if (run->no_network) {
+        decided.network_veth = decided.private_network = TRISTATE_NO;
+        decided.network_zone = decided.network_bridge = decided.network_macvlan = NULL;
+        decided.network_ipvlan = decided.network_interface = NULL;
+    }
+    return decided;
+}
+
+static void push_options(const struct nspawn_config *config, const struct nspawn_run *run,
+                         struct strv *argv)
+{
+    struct nspawn_config decided = decide(config, run);
+
+    assert(run->veth == NULL || (is_own_link(config) && !run->no_network));
+    for (const struct option *option = nspawn_options; option->key != NULL; option++)
+        push_option(option, &decided, argv);
+    if (run->veth != NULL)
+        strv_printf(argv, "--network-veth-extra=%s:" NSPAWN_ARGV_LINK, run->veth);
+}
+
+static void push_user_namespace(const struct nspawn_run *run, struct strv *argv)
+{
+    if (run->private_users == NULL)
+        return;
+    strv_printf(argv, "--private-users=%s", run->private_users);
+    strv_printf(argv, "--private-users-ownership=%s",
+                run->private_users_ownership != NULL ? run->private_users_ownership : "auto");
+}
+
+void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *run,
+                 struct strv *argv)
+{
+    assert(config->boot != TRISTATE_UNSET && config->process_two != TRISTATE_UNSET);
+    assert(!(config->boot == TRISTATE_YES && config->process_two == TRISTATE_YES));
+    assert(config->boot == TRISTATE_YES || config->command.n_items > 0);
+
+    strv_push(argv, NSPAWN_ARGV_PROGRAM);
+    strv_push(argv, "--quiet");
+    strv_push(argv, "--keep-unit");
+    if (config->boot == TRISTATE_YES) {
+        strv_push(argv, "--settings=override"); /* the environment; see nspawn_settings */
+    } else {
+        strv_push(argv, "--settings=no");
+        strv_push(argv, "--kill-signal=SIGTERM"); /* at `systemctl stop`; our init passes it on */
+    }
+    strv_printf(argv, "--machine=%s", run->machine);
+    strv_printf(argv, "--directory=%s", run->image);
+    push_options(config, run, argv);
+    push_user_namespace(run, argv);
+    push_binds(&run->binds, argv);
+    strv_push(argv, "--");
+    if (config->boot == TRISTATE_YES)
+        strv_copy(argv, &config->command);
+    else
+        strv_push(argv, INSIDE_LINK_INIT);
+}
