@@ -4,7 +4,7 @@
  *     task ──> our FIFO ──pump──> Nomad's FIFO ──> log collector
  *     fd A, held by PID 1          fd B, held by PID 1
  *
- * Start:   fifo_make, fifo_open_payload (fd A: goes to the task's unit), holder_open (fd B: goes to
+ * Start:   fifo_make, fifo_open_payload (fd A: to the task's unit), target_await_start (fd B: to
  *          the holding unit), pump_new; any order, but the unit that holds B is started before the
  *          task, and our own copies of A and B are closed once systemd has answered.
  * End:     pump_finish; in its `done` stop the holding unit (now the collector sees the end of file
@@ -47,8 +47,8 @@ struct pump_args {
     bool remember_tail; /* see pump_tail_line */
     /* The target was removed and made again, and the collector reads the new one; may be NULL. The
      * pump has moved over. A holding unit holds the old one and must be made again with a
-     * descriptor of the new (holder_open), or the plugin's death would end the collector's reading.
-     * Called from the loop; must not free the pump. */
+     * descriptor of the new (target_await_start), or the plugin's death would end the collector's
+     * reading. Called from the loop; must not free the pump. */
     void (*on_replaced)(void *data);
     void *data; /* of on_replaced */
 };

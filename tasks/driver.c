@@ -16,13 +16,13 @@
 #include "tasks/exec/exec.h"
 #include "tasks/fingerprint/fingerprint.h"
 #include "tasks/kernel/cgroup.h"
-#include "tasks/lifecycle/events.h"
 #include "tasks/lifecycle/task.h"
+#include "tasks/lifecycle/task_events.h"
 #include "tasks/resources/stats.h"
-#include "tasks/spec/nspawn_check.h"
 #include "tasks/spec/plugin_options.h"
 #include "tasks/spec/signal_name.h"
 #include "tasks/spec/task_check.h"
+#include "tasks/spec/task_options_check.h"
 
 struct driver {
     struct bus *bus;
@@ -102,9 +102,9 @@ static int prepare_start(struct driver *driver, struct task *task, struct fail *
 {
     int r = check_free(driver, task, reterr);
     if (r >= 0)
-        r = nspawn_config_decode(&task->config, task->spec.config, task->spec.config_bytes, reterr);
+        r = task_options_decode(&task->config, task->spec.config, task->spec.config_bytes, reterr);
     if (r >= 0)
-        r = nspawn_check(&task->config, task->spec.user, reterr);
+        r = task_options_check(&task->config, task->spec.user, reterr);
     if (r >= 0)
         r = task_check(&task->spec, &driver->config, reterr);
     if (r >= 0)
@@ -355,7 +355,7 @@ int driver_exec_start(struct driver *driver, const char *id, const struct exec_a
 
 struct event_watch *driver_watch_events(struct driver *driver, task_event_fn event, void *data)
 {
-    return events_watch(driver->host.events, event, data);
+    return task_events_watch(driver->host.events, event, data);
 }
 
 /* --- configuration, fingerprint -------------------------------------------------------------- */
@@ -398,7 +398,7 @@ struct driver *driver_new(struct bus *bus)
     driver->host = (struct task_host){
         .bus = bus,
         .units = units_new(bus),
-        .events = events_new(bus_event(bus)),
+        .events = task_events_new(bus_event(bus)),
         .networks = networks_new(bus_event(bus), &driver->config, RUNTIME_DIR_ROOT),
         .config = &driver->config,
         .gone = on_task_gone,
@@ -428,7 +428,7 @@ struct driver *driver_free(struct driver *driver)
     }
     driver->answers = answers_free(driver->answers);
     driver->fingerprint = fingerprint_free(driver->fingerprint);
-    driver->host.events = events_free(driver->host.events);
+    driver->host.events = task_events_free(driver->host.events);
     driver->host.networks = networks_free(driver->host.networks);
     driver->host.units = units_free(driver->host.units);
     plugin_config_done(&driver->config);

@@ -6,7 +6,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/call_state.h"
+#include "rpc/grpc/call_private.h"
 
 bool call_takes_stream(const struct call *call)
 {

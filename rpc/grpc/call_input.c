@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "reactor/cleanup.h"
-#include "rpc/grpc/call_state.h"
+#include "rpc/grpc/call_private.h"
 
 #define TOO_MUCH_HELD "too many requests are held in memory"
 

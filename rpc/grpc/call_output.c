@@ -5,7 +5,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/call_state.h"
+#include "rpc/grpc/call_private.h"
 #include "rpc/grpc/grpc_block.h"
 
 /* Messages up to this size are packed on the stack. */

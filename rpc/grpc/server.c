@@ -11,7 +11,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/server_state.h"
+#include "rpc/grpc/server_private.h"
 
 /* --- accepting ------------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/server_state.h"
+#include "rpc/grpc/server_private.h"
 
 static uint64_t now_usec(sd_event *event)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "rpc/h2/h2_state.h"
+#include "rpc/h2/h2_private.h"
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_SIZE (sizeof(preface) - 1)

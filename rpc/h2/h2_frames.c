@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "rpc/h2/h2_state.h"
+#include "rpc/h2/h2_private.h"
 
 /* --- errors and limits ----------------------------------------------------------------------- */
 

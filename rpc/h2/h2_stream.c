@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "reactor/alloc.h"
-#include "rpc/h2/h2_state.h"
+#include "rpc/h2/h2_private.h"
 
 static const bool legal_states[H2_STREAM_STATE_MAX][H2_STREAM_STATE_MAX] = {
     [H2_STREAM_OPEN] = { [H2_STREAM_HALF_CLOSED] = true, [H2_STREAM_ENDED] = true },

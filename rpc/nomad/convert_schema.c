@@ -18,7 +18,7 @@ static Hcl__Spec *spec_new(Hcl__Spec__BlockCase which)
     return spec;
 }
 
-static Hcl__Spec *attr_new(const struct option *option)
+static Hcl__Spec *attr_new(const struct option_row *option)
 {
     Hcl__Spec *spec = spec_new(HCL__SPEC__BLOCK_ATTR);
 
@@ -43,7 +43,7 @@ static Hcl__Spec *default_new(Hcl__Spec *primary, const char *literal)
     return spec;
 }
 
-static Hcl__Spec *block_new(const struct option *option)
+static Hcl__Spec *block_new(const struct option_row *option)
 {
     Hcl__Spec *spec = spec_new(HCL__SPEC__BLOCK_BLOCK_VALUE);
 
@@ -54,7 +54,7 @@ static Hcl__Spec *block_new(const struct option *option)
     return spec;
 }
 
-static Hcl__Spec *option_spec(const struct option *option)
+static Hcl__Spec *option_spec(const struct option_row *option)
 {
     if (option->type == OPTION_TYPE_BLOCK)
         return block_new(option);
@@ -63,7 +63,7 @@ static Hcl__Spec *option_spec(const struct option *option)
     return attr_new(option);
 }
 
-static size_t count(const struct option *options)
+static size_t count(const struct option_row *options)
 {
     size_t n = 0;
 
@@ -72,7 +72,7 @@ static size_t count(const struct option *options)
     return n;
 }
 
-Hcl__Spec *convert_schema(const struct option *options)
+Hcl__Spec *convert_schema(const struct option_row *options)
 {
     Hcl__Spec *spec = spec_new(HCL__SPEC__BLOCK_OBJECT);
     Hcl__Object *object = NEW(Hcl__Object, HCL__OBJECT__INIT);
@@ -81,7 +81,7 @@ Hcl__Spec *convert_schema(const struct option *options)
     spec->object = object;
     object->attributes =
         (Hcl__Object__AttributesEntry **)alloc_zero(n + 1, sizeof(*object->attributes));
-    for (const struct option *option = options; option->key != NULL; option++) {
+    for (const struct option_row *option = options; option->key != NULL; option++) {
         Hcl__Object__AttributesEntry *entry =
             NEW(Hcl__Object__AttributesEntry, HCL__OBJECT__ATTRIBUTES_ENTRY__INIT);
         entry->key = alloc_strdup(option->key);

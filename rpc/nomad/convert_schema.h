@@ -7,4 +7,4 @@
 
 /* An object with one entry an option; never fails. The caller frees with
  * hcl__spec__free_unpacked(spec, NULL). */
-Hcl__Spec *convert_schema(const struct option *options);
+Hcl__Spec *convert_schema(const struct option_row *options);

@@ -6,7 +6,7 @@
 #include "rpc/grpc/grpc_status.h"
 #include "rpc/nomad/convert_schema.h"
 #include "rpc/nomad/service_driver.h"
-#include "tasks/spec/nspawn_options.h"
+#include "tasks/spec/task_options.h"
 
 /* --- what the driver is ---------------------------------------------------------------------- */
 
@@ -36,7 +36,7 @@ static void driver_task_config_schema(struct call *call, const ProtobufCMessage 
 
     (void)request;
     (void)context;
-    answer.spec = convert_schema(nspawn_options);
+    answer.spec = convert_schema(task_option_rows);
     call_reply(call, &answer.base);
     hcl__spec__free_unpacked(answer.spec, NULL);
 }

@@ -23,12 +23,12 @@ static const char *const image_roots[] = {"/var/lib/machines", "/var/lib", "/"};
 
 /* --- a user namespace, held by a child for a moment ------------------------------------------ */
 
-struct holder {
+struct target_await {
     pid_t pid;
     int pipe_fd; /* closing it ends the child */
 };
 
-static void holder_done(struct holder *holder)
+static void holder_done(struct target_await *holder)
 {
     close_fd(holder->pipe_fd);
     /* No exit signal was asked for: such children are waited for by __WCLONE only, and the loop,
@@ -47,7 +47,7 @@ static void run_holder(int read_fd, int write_fd)
     _exit(read(read_fd, &byte, 1) == 0 ? 0 : 1); /* at its end, nobody needs us any more */
 }
 
-static int holder_start(struct holder *holder)
+static int holder_start(struct target_await *holder)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -78,7 +78,7 @@ static int write_map(pid_t pid, const char *file)
 /* The namespace lives on by the descriptor when its holder has gone. */
 static int open_user_namespace(void)
 {
-    CLEANUP(holder_done) struct holder holder = {.pipe_fd = -EBADF};
+    CLEANUP(holder_done) struct target_await holder = { .pipe_fd = -EBADF };
     int r = holder_start(&holder);
     if (r < 0)
         return r;

@@ -7,8 +7,8 @@
 #include "reactor/fail.h"
 
 enum image_place {
-    IMAGE_FOUND,      /* *ret_path is set */
-    IMAGE_ASK_MACHINED, /* no such directory, but it may be a name: machine_find_image() */
+    IMAGE_FOUND,        /* *ret_path is set */
+    IMAGE_ASK_MACHINED, /* no such directory, but it may be a name: machined_find_image() */
 };
 
 /* Answers an enum image_place; `ret_path` is heap. -ENOENT, -ENOTDIR, -EACCES...: a path that is no

@@ -14,7 +14,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/hash.h"
 #include "reactor/strv.h"
-#include "tasks/kernel/whole_file.h"
+#include "tasks/kernel/file.h"
 
 __asm__(".pushsection .rodata\n"
         ".balign 16\n"
@@ -69,7 +69,7 @@ static int make_in(const char *dir, char **ret_path)
         return -ENOEXEC;
     init_program_bytes(&bytes, &n_bytes);
     CLEANUP_FREE char *path = alloc_printf("%s/init-%016" PRIx64, dir, hash_bytes(bytes, n_bytes));
-    int r = is_same(path, bytes, n_bytes) ? 0 : whole_file_write(path, bytes, n_bytes, 0755);
+    int r = is_same(path, bytes, n_bytes) ? 0 : file_write(path, bytes, n_bytes, 0755);
     if (r >= 0)
         *ret_path = TAKE_PTR(path);
     return r;

@@ -122,7 +122,7 @@ static void on_leader(pid_t leader, const struct fail *fail, void *data)
 {
     struct task *task = data;
 
-    task->machine_op = NULL;
+    task->machined = NULL;
     task_note_leader(task, leader);
     if (fail != NULL)
         log_task_warn(task->spec.id, "%s; until it is known, the task can only be killed",
@@ -137,7 +137,7 @@ static int find_leader(void *data, struct fail *fail)
     (void)fail;
     if (unit_state_has_ended(&task->unit))
         return 0;
-    task->machine_op = machine_find_leader(task->host->bus, task->machine, on_leader, task);
+    task->machined = machined_find_leader(task->host->bus, task->machine, on_leader, task);
     return FLOW_WAIT;
 }
 

@@ -14,14 +14,14 @@
 #include "reactor/log.h"
 #include "tasks/fingerprint/probe.h"
 #include "tasks/images/image.h"
-#include "tasks/lifecycle/start_init.h"
-#include "tasks/lifecycle/start_unit.h"
+#include "tasks/lifecycle/start_argv.h"
+#include "tasks/lifecycle/start_payload.h"
 #include "tasks/lifecycle/task.h"
 #include "tasks/mounts/job_binds.h"
 #include "tasks/mounts/mount_points.h"
 #include "tasks/network/task_network.h"
+#include "tasks/nspawn/nspawn_words.h"
 #include "tasks/nspawn/settings_file.h"
-#include "tasks/nspawn/start_failure.h"
 #include "tasks/persist/driver_state.h"
 
 /* A command that nspawn could not execute has failed by then; what the task says later is its own
@@ -121,7 +121,7 @@ static void on_image(const char *path, const struct fail *fail, void *data)
     struct task *task = data;
     CLEANUP_FAIL struct fail own = {};
 
-    task->machine_op = NULL;
+    task->machined = NULL;
     if (image_take_known(task->config.image, path, fail, &task->image, &own) < 0)
         flow_fail(task->flow, &own);
     else
@@ -136,7 +136,7 @@ static int find_image(void *data, struct fail *fail)
     int r = image_find(task->config.image, task_dir, &task->image, fail);
     if (r != IMAGE_ASK_MACHINED)
         return r;
-    task->machine_op = machine_find_image(task->host->bus, task->config.image, on_image, task);
+    task->machined = machined_find_image(task->host->bus, task->config.image, on_image, task);
     return FLOW_WAIT;
 }
 
@@ -290,7 +290,7 @@ static int start_container(void *data, struct fail *fail)
     if (r < 0)
         return r;
 
-    start_unit_argv(task, &argv);
+    start_argv_make(task, &argv);
     strv_printf(&environment, "NOTIFY_SOCKET=%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(task->dir));
     /* Else an image without systemd gets cgroup v1 mounts. */
     strv_push(&environment, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1");
@@ -312,7 +312,7 @@ static int start_container(void *data, struct fail *fail)
         .stop_usec = START_STOP_USEC,
         .network_namespace = task->plan.kind == NETWORK_GROUP ? task->spec.network_path : NULL,
     };
-    start_unit_limits(&task->spec.resources, &service);
+    start_argv_limits(&task->spec.resources, &service);
     task->watch = unit_watch_new(task->host->bus, task->unit_name, on_unit_changed, task);
     task->op = unit_start(task->host->units, &service, on_unit_started, task);
     strv_done(&argv);
@@ -329,17 +329,17 @@ static int examine_start(struct task *task)
     if (!task->is_ready && task->unit.exit_code != 0)
         notify_receive(task->notify);
     if (unit_state_has_ended(&task->unit)) {
-        start_init_receive(task);
+        start_payload_receive(task);
         if (task->fail.error < 0)
             return task->fail.error;
     }
-    bool runs = task->is_ready && start_init_is_up(task);
+    bool runs = task->is_ready && start_payload_is_up(task);
     bool has_ended = unit_state_has_ended(&task->unit);
     /* What the command came to is the task's own end, also where the network was waited for. */
     bool is_up = runs && (has_ended || task_network_is_up(task));
     if (!is_up && has_ended) {
         CLEANUP_FREE char *line = task_logs_last_line(task->logs);
-        (void)start_failure_set(line, &task->unit, &task->fail);
+        (void)nspawn_words_start_failure(line, &task->unit, &task->fail);
     } else if (task->is_started && !task->unit.loaded) {
         (void)fail_set(&task->fail, -ECANCELED,
                        "somebody stopped the unit '%s' while the task started", task->unit_name);
@@ -392,7 +392,7 @@ static const struct flow_step start_steps[] = {
     { "prepare the network", task_network_prepare },
     { "make the files of names", task_network_name },
     { "make the mount points", make_mount_points },
-    { "prepare what runs inside", start_init_prepare },
+    { "prepare what runs inside", start_payload_prepare },
     { "open the logs", open_logs },
     { "start the container", start_container },
     { "hold the logs", hold_logs },
@@ -465,7 +465,7 @@ static void finish_start(struct task *task)
     log_task_info(task->spec.id, "started as machine '%s'", task->machine);
     answer_started(task);
     task_set_state(task, TASK_RUNNING);
-    start_init_tell(task);
+    start_payload_tell(task);
     task_network_tell(task);
     task_handle_unit(task);
 }

@@ -273,7 +273,7 @@ static void cancel_start(struct task *task)
     task->bus_watch = bus_watch_free(task->bus_watch);
     task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);
     task->dir_op = runtime_dir_op_free(task->dir_op);
-    task->machine_op = machine_op_free(task->machine_op);
+    task->machined = machined_op_free(task->machined);
     task->ownership = ownership_free(task->ownership);
     task->op = unit_op_free(task->op);
     task->is_awaited = false;

@@ -10,7 +10,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/exec/exec.h"
-#include "tasks/lifecycle/events.h"
+#include "tasks/lifecycle/task_events.h"
 #include "tasks/spec/machine_name.h"
 
 static const struct {
@@ -208,7 +208,7 @@ static void drop_activities(struct task *task)
     task->bus_watch = bus_watch_free(task->bus_watch);
     task->bus_deadline = sd_event_source_disable_unref(task->bus_deadline);
     task->dir_op = runtime_dir_op_free(task->dir_op);
-    task->machine_op = machine_op_free(task->machine_op);
+    task->machined = machined_op_free(task->machined);
     task->op = unit_op_free(task->op);
     task->freeze = unit_op_free(task->freeze);
     task->watch = unit_watch_free(task->watch);
@@ -237,7 +237,7 @@ struct task *task_free(struct task *task)
     task->dir = runtime_dir_free(task->dir);
     task->leader_fd = close_fd(task->leader_fd);
     task_dirs_done(&task->dirs);
-    nspawn_config_done(&task->config);
+    task_options_done(&task->config);
     network_plan_done(&task->plan);
     free(task->veth);
     strv_done(&task->shifted_dirs);
@@ -287,13 +287,13 @@ void task_tell(const struct task *task, const struct pairs *annotations, const c
     va_start(args, format);
     CLEANUP_FREE char *message = alloc_vprintf(format, args);
     va_end(args);
-    events_emit(task->host->events, &(const struct task_event){
-                                            .task_id = task->spec.id,
-                                            .alloc_id = task->spec.alloc_id,
-                                            .task_name = task->spec.name,
-                                            .message = message,
-                                            .annotations = annotations,
-                                    });
+    task_events_emit(task->host->events, &(const struct task_event){
+                                             .task_id = task->spec.id,
+                                             .alloc_id = task->spec.alloc_id,
+                                             .task_name = task->spec.name,
+                                             .message = message,
+                                             .annotations = annotations,
+                                         });
 }
 
 void task_tell_not_executed(const struct task *task, const char *command, const char *reason)

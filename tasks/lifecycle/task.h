@@ -26,9 +26,9 @@
 #include "tasks/network/port_proxies.h"
 #include "tasks/nspawn/notify.h"
 #include "tasks/persist/runtime_dir.h"
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/plugin_options.h"
-#include "tasks/systemd/machine.h"
+#include "tasks/spec/task_options.h"
+#include "tasks/systemd/machined.h"
 #include "tasks/systemd/networkd.h"
 #include "tasks/systemd/unit.h"
 #include "tasks/systemd/unit_watch.h"
@@ -64,7 +64,7 @@ void task_requests_answer(struct task_requests *requests, const struct fail *fai
 struct task_host {
     struct bus *bus;
     struct units *units;
-    struct events *events;
+    struct task_events *events;
     struct networks *networks;
     const struct plugin_config *config; /* as it is now */
     /* The task has been removed (or never became one) and is to be freed and forgotten. */
@@ -80,7 +80,7 @@ struct task {
     char *machine, *unit_name, *holder_name, *slice;
 
     /* What runs: from the config at the start, from Nomad's driver state when recovered. */
-    struct nspawn_config config; /* empty when recovered */
+    struct task_options config; /* empty when recovered */
     char *image;
     bool is_booted, is_under_init;
     char *invocation_id;
@@ -92,7 +92,7 @@ struct task {
     struct flow *flow;
     struct runtime_dir *dir;
     struct runtime_dir_op *dir_op;
-    struct machine_op *machine_op;
+    struct machined_op *machined;
     struct unit_op *op;
     struct unit_watch *watch;
     struct unit_state unit;
@@ -221,7 +221,7 @@ void task_fail_start(struct task *task);
 
 /* Who the leader is; 0: nobody knows. */
 void task_note_leader(struct task *task, pid_t leader);
-/* Shared by start and recovery (follow.c): hear what nspawn says. */
+/* Shared by start and recovery (voice.c): hear what nspawn says. */
 int task_follow_notify(struct task *task, struct fail *reterr);
 /* Hear of processes that the kernel kills for want of memory while the task goes on. */
 void task_follow_oom(struct task *task);

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "logs/fifo.h"
-#include "logs/holder.h"
 #include "logs/pump.h"
+#include "logs/target_await.h"
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
@@ -25,7 +25,7 @@ struct stream {
     struct task_logs *logs;
     char *target;
     struct pump *pump;
-    struct holder *holder; /* while Nomad's FIFO is being opened for the holding unit */
+    struct target_await *holder; /* while Nomad's FIFO is being opened for the holding unit */
     int held_fd;
     bool finished;
 };
@@ -49,7 +49,7 @@ static void drop_held(struct task_logs *logs)
 {
     for (size_t i = 0; i < STREAM_MAX; i++) {
         struct stream *stream = &logs->streams[i];
-        stream->holder = holder_free(stream->holder);
+        stream->holder = target_await_free(stream->holder);
         stream->held_fd = close_fd(stream->held_fd);
     }
 }
@@ -112,8 +112,9 @@ static int open_targets(struct task_logs *logs, struct fail *fail)
 {
     for (size_t i = 0; i < STREAM_MAX; i++) {
         struct stream *stream = &logs->streams[i];
-        int r = holder_open(bus_event(units_bus(logs->units)), stream->target, HOLDER_WAIT_USEC,
-                            on_target_opened, stream, &stream->holder, fail);
+        int r = target_await_start(bus_event(units_bus(logs->units)), stream->target,
+                                   TARGET_AWAIT_USEC, on_target_opened, stream, &stream->holder,
+                                   fail);
         if (r < 0)
             return r;
     }

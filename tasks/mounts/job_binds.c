@@ -39,7 +39,7 @@ static int add_pairs(const char *option, const struct pairs *pairs, const char *
     return 0;
 }
 
-int job_binds_add(const struct nspawn_config *config, const char *task_dir,
+int job_binds_add(const struct task_options *config, const char *task_dir,
                   struct nspawn_binds *binds, struct fail *reterr)
 {
     int r = add_pairs("bind", &config->bind, task_dir, (struct nspawn_bind_how){}, binds, reterr);

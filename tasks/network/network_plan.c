@@ -53,7 +53,7 @@ static int parse_duration(const char *text, uint64_t *ret_usec)
     return 0;
 }
 
-static int plan_timeout(const struct nspawn_config *config, struct network_plan *plan,
+static int plan_timeout(const struct task_options *config, struct network_plan *plan,
                         struct fail *reterr)
 {
     plan->timeout_usec = 10 * SECOND_USEC;
@@ -68,8 +68,8 @@ static int plan_timeout(const struct nspawn_config *config, struct network_plan 
 
 /* --- kind ------------------------------------------------------------------------------------ */
 
-/* nspawn_check has seen to it that there is one at most. */
-static enum network_kind kind_of(const struct nspawn_config *config)
+/* task_options_check has seen to it that there is one at most. */
+static enum network_kind kind_of(const struct task_options *config)
 {
     if (config->network_zone != NULL)
         return NETWORK_ZONE;
@@ -98,7 +98,7 @@ static const char *option_of(enum network_kind kind)
 }
 
 /* `network_veth` is true unless written otherwise, and means nothing here. */
-static int plan_group(const struct nspawn_config *config, const struct task_spec *spec,
+static int plan_group(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *plan, struct fail *reterr)
 {
     const char *option = option_of(plan->kind);
@@ -142,7 +142,7 @@ static bool is_station(const struct address *address)
     return !address_is_unspecified(address) && !address_is_loopback(address) && !is_multicast;
 }
 
-static int plan_fixed(const struct nspawn_config *config, struct network_plan *plan,
+static int plan_fixed(const struct task_options *config, struct network_plan *plan,
                       struct fail *reterr)
 {
     const char *address = config->network_address, *gateway = config->network_gateway;
@@ -168,7 +168,7 @@ static int plan_fixed(const struct nspawn_config *config, struct network_plan *p
     return 0;
 }
 
-static int plan_address(const struct nspawn_config *config, struct network_plan *plan,
+static int plan_address(const struct task_options *config, struct network_plan *plan,
                         struct fail *reterr)
 {
     const char *address = config->network_address;
@@ -242,7 +242,7 @@ static void add_port(struct network_plan *plan, const struct task_port *port, ui
     };
 }
 
-static int plan_labels(const struct nspawn_config *config, const struct task_spec *spec,
+static int plan_labels(const struct task_options *config, const struct task_spec *spec,
                        struct network_plan *plan, struct fail *reterr)
 {
     for (size_t i = 0; i < config->ports.n_items; i++) {
@@ -258,7 +258,7 @@ static int plan_labels(const struct nspawn_config *config, const struct task_spe
     return 0;
 }
 
-static int plan_port_map(const struct nspawn_config *config, const struct task_spec *spec,
+static int plan_port_map(const struct task_options *config, const struct task_spec *spec,
                          struct network_plan *plan, struct fail *reterr)
 {
     const struct pairs *map = &config->port_map;
@@ -300,7 +300,7 @@ static int check_publishing(const char *option, enum network_kind kind, struct f
                     option, option_of(kind));
 }
 
-static int plan_ports(const struct nspawn_config *config, const struct task_spec *spec,
+static int plan_ports(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *plan, struct fail *reterr)
 {
     bool has_labels = config->ports.n_items > 0, has_map = config->port_map.n_items > 0;
@@ -324,7 +324,7 @@ static int plan_ports(const struct nspawn_config *config, const struct task_spec
 
 /* --- all ------------------------------------------------------------------------------------- */
 
-static int make(const struct nspawn_config *config, const struct task_spec *spec,
+static int make(const struct task_options *config, const struct task_spec *spec,
                 struct network_plan *plan, struct fail *reterr)
 {
     plan->kind = kind_of(config);
@@ -344,7 +344,7 @@ static int make(const struct nspawn_config *config, const struct task_spec *spec
     return r;
 }
 
-int network_plan_make(const struct nspawn_config *config, const struct task_spec *spec,
+int network_plan_make(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *ret, struct fail *reterr)
 {
     struct network_plan plan = {};
@@ -357,7 +357,7 @@ int network_plan_make(const struct nspawn_config *config, const struct task_spec
     return r;
 }
 
-char *network_plan_link(const struct network_plan *plan, const struct nspawn_config *config)
+char *network_plan_link(const struct network_plan *plan, const struct task_options *config)
 {
     switch (plan->kind) {
     case NETWORK_VETH:

@@ -7,7 +7,7 @@
 
 #include "reactor/fail.h"
 #include "tasks/kernel/address.h"
-#include "tasks/spec/nspawn_options.h"
+#include "tasks/spec/task_options.h"
 #include "tasks/spec/task_spec.h"
 
 enum network_kind {
@@ -47,15 +47,15 @@ struct network_plan {
     uint64_t timeout_usec;
 };
 
-/* `config` has passed nspawn_check. -EINVAL: what can't be, in a sentence. On error `ret` is
+/* `config` has passed task_options_check. -EINVAL: what can't be, in a sentence. On error `ret` is
  * empty. */
-int network_plan_make(const struct nspawn_config *config, const struct task_spec *spec,
+int network_plan_make(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *ret, struct fail *reterr);
 void network_plan_done(struct network_plan *plan);
 
 /* The name of the interface inside that leads out, "mv-*" where only its beginning is known; heap,
  * NULL: there is none, or it is Nomad's or the host's. */
-char *network_plan_link(const struct network_plan *plan, const struct nspawn_config *config);
+char *network_plan_link(const struct network_plan *plan, const struct task_options *config);
 
 void network_ports_copy(const struct network_port *ports, size_t n, struct network_port **ret,
                         size_t *ret_n);

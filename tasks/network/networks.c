@@ -12,7 +12,7 @@
 #include "reactor/log.h"
 #include "reactor/worker.h"
 #include "tasks/kernel/conntrack.h"
-#include "tasks/kernel/whole_file.h"
+#include "tasks/kernel/file.h"
 #include "tasks/network/address_pool.h"
 #include "tasks/network/packet_filter.h"
 #include "tasks/network/port_probe.h"
@@ -256,7 +256,7 @@ int networks_set(struct networks *networks, struct network_record *record, struc
     CLEANUP_FREE char *text = network_record_format(record);
 
     load(networks);
-    int r = whole_file_write(path, text, strlen(text), 0600);
+    int r = file_write(path, text, strlen(text), 0600);
     if (r < 0)
         return fail_set_recoverable(reterr, r, "cannot write '%s': %s", path, strerror(-r));
     struct entry *entry = find(networks, record->machine);

@@ -15,7 +15,7 @@
 #include "tasks/network/address_pool.h"
 #include "tasks/network/booted_network.h"
 #include "tasks/network/network_link.h"
-#include "tasks/network/task_ports.h"
+#include "tasks/network/task_network_ports.h"
 #include "tasks/spec/machine_name.h"
 
 /* Our end of a link is called so, and a part of the task's hash: no file that systemd-networkd
@@ -144,7 +144,7 @@ static int prepare_link(struct task *task, char *link, struct fail *fail)
         CLEANUP_FREE char *id = machine_name_slice_id(task->machine);
         task->veth = alloc_printf(VETH_PREFIX "%.10s", id);
     }
-    r = task_ports_publish(task, false, fail);
+    r = task_network_ports_publish(task, false, fail);
     if (r >= 0)
         r = disown(task, fail);
     task->is_networkd_awaited = r > 0;
@@ -196,7 +196,7 @@ static bool is_same(const struct address *a, const struct address *b)
 
 void task_network_tell(const struct task *task)
 {
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     CLEANUP(strv_done) struct strv texts = {};
     struct pairs annotations = {};
 
@@ -227,14 +227,14 @@ static int note_addresses(struct task *task, const struct network_record *record
     bool has_any = address_is_set(&addresses[NETWORK_RECORD_IPV4]) ||
                    address_is_set(&addresses[NETWORK_RECORD_IPV6]);
     if (r >= 0 && has_any)
-        r = task_ports_publish(task, again, fail);
+        r = task_network_ports_publish(task, again, fail);
     return r;
 }
 
 static void on_addresses(void *data)
 {
     struct task *task = data;
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     struct address addresses[NETWORK_RECORD_FAMILIES];
     CLEANUP_FAIL struct fail fail = {};
 
@@ -244,7 +244,7 @@ static void on_addresses(void *data)
         is_same(&addresses[1], &record->addresses[1]))
         return;
     if (note_addresses(task, record, addresses, &fail) < 0) {
-        task_ports_fail(task, &fail);
+        task_network_ports_fail(task, &fail);
         return;
     }
     if (task->state >= TASK_RUNNING)
@@ -254,7 +254,7 @@ static void on_addresses(void *data)
 
 static int follow(struct task *task, pid_t pid, struct fail *fail)
 {
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     int r = 0;
 
     task->netns_fd = netns_open(pid);
@@ -273,7 +273,7 @@ static int follow(struct task *task, pid_t pid, struct fail *fail)
 
 static void set_ends(const struct task *task, struct network_link *link)
 {
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     const struct network_plan *plan = &task->plan;
     size_t family = plan->gateway.family == AF_INET6 ? NETWORK_RECORD_IPV6 : NETWORK_RECORD_IPV4;
 
@@ -320,25 +320,25 @@ static bool has_ended(pid_t pid)
 
 bool task_network_attach(struct task *task, pid_t pid)
 {
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     CLEANUP_FAIL struct fail fail = {};
 
     if (record == NULL || task->netns_fd >= 0)
         return true;
     if (attach(task, pid, &fail) >= 0) {
-        task_ports_open_ways(task);
+        task_network_ports_open_ways(task);
         return true;
     }
     if (has_ended(pid))
         return true; /* which its end will tell */
-    task_ports_fail(task, &fail);
+    task_network_ports_fail(task, &fail);
     return false;
 }
 
 static int on_late(sd_event_source *source, uint64_t usec, void *data)
 {
     struct task *task = data;
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     CLEANUP_FAIL struct fail fail = {};
 
     (void)source;
@@ -349,7 +349,7 @@ static int on_late(sd_event_source *source, uint64_t usec, void *data)
             "the container has no address on '%s' after %.3g s (network_timeout), and its ports "
             "need one: run a DHCP client in it and serve DHCP, or set network_address = \"auto\"",
             record != NULL ? record->link : "host0", (double)task->plan.timeout_usec / 1e6);
-    task_ports_fail(task, &fail);
+    task_network_ports_fail(task, &fail);
     return 0;
 }
 
@@ -384,7 +384,7 @@ static bool is_reachable(const struct network_plan *plan)
 void task_network_describe(const struct task *task, struct driver_network *ret,
                            struct driver_network_port **ret_ports, char **ret_address)
 {
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
 
     if (record == NULL)
         return;
@@ -411,7 +411,7 @@ void task_network_describe(const struct task *task, struct driver_network *ret,
 int task_network_follow(void *data, struct fail *fail)
 {
     struct task *task = data;
-    const struct network_record *record = task_ports_record(task);
+    const struct network_record *record = task_network_ports_record(task);
     CLEANUP_FAIL struct fail own = {};
 
     (void)fail;
@@ -419,7 +419,7 @@ int task_network_follow(void *data, struct fail *fail)
         return 0;
     task->is_addressed = true;
     task->is_proxied = true;
-    task_ports_renew(task);
+    task_network_ports_renew(task);
     if (task->leader > 0 && follow(task, task->leader, &own) < 0)
         log_task_warn(task->spec.id, "%s, ignoring", fail_text(&own));
     return 0;
@@ -448,9 +448,9 @@ void task_network_end(struct task *task)
     struct address hosts[NETWORK_RECORD_FAMILIES] = {};
 
     task_network_drop(task);
-    if (task_ports_record(task) == NULL)
+    if (task_network_ports_record(task) == NULL)
         return;
-    network_record_copy(task_ports_record(task), &record);
+    network_record_copy(task_network_ports_record(task), &record);
     networks_hosts(networks, &record, hosts);
     networks_remove(networks, task->machine);
     if (record.share != NULL && address_is_set(&record.lease))
@@ -469,7 +469,7 @@ int task_network_clear(void *data, struct fail *fail)
 
 void task_network_drop(struct task *task)
 {
-    task_ports_drop(task);
+    task_network_ports_drop(task);
     task->address_timer = sd_event_source_disable_unref(task->address_timer);
     task->addresses = address_watch_free(task->addresses);
     task->netns_fd = close_fd(task->netns_fd);

@@ -89,7 +89,7 @@ static void push_list(const char *argument, const struct strv *list, struct strv
 }
 
 /* The options whose row says it all. */
-static void push_option(const struct option *option, struct nspawn_config *config,
+static void push_option(const struct option_row *option, struct task_options *config,
                         struct strv *argv)
 {
     if (option->argument == NULL || !option_is_set(option, config))
@@ -102,7 +102,7 @@ static void push_option(const struct option *option, struct nspawn_config *confi
         push_list(option->argument, option_string_list(option, config), argv);
 }
 
-static bool is_own_link(const struct nspawn_config *config)
+static bool is_own_link(const struct task_options *config)
 {
     return config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
            config->network_bridge == NULL && config->network_macvlan == NULL &&
@@ -111,9 +111,9 @@ static bool is_own_link(const struct nspawn_config *config)
 }
 
 /* Borrowed: where the driver decided otherwise, the rows shall act on that. */
-static struct nspawn_config decide(const struct nspawn_config *config, const struct nspawn_run *run)
+static struct task_options decide(const struct task_options *config, const struct nspawn_run *run)
 {
-    struct nspawn_config decided = *config;
+    struct task_options decided = *config;
 
     if (config->boot == TRISTATE_NO)
         decided.working_directory = NULL; /* our init goes there */
@@ -130,13 +130,13 @@ static struct nspawn_config decide(const struct nspawn_config *config, const str
     return decided;
 }
 
-static void push_options(const struct nspawn_config *config, const struct nspawn_run *run,
+static void push_options(const struct task_options *config, const struct nspawn_run *run,
                          struct strv *argv)
 {
-    struct nspawn_config decided = decide(config, run);
+    struct task_options decided = decide(config, run);
 
     assert(run->veth == NULL || (is_own_link(config) && !run->no_network));
-    for (const struct option *option = nspawn_options; option->key != NULL; option++)
+    for (const struct option_row *option = task_option_rows; option->key != NULL; option++)
         push_option(option, &decided, argv);
     if (run->veth != NULL)
         strv_printf(argv, "--network-veth-extra=%s:" NSPAWN_ARGV_LINK, run->veth);
@@ -151,8 +151,7 @@ static void push_user_namespace(const struct nspawn_run *run, struct strv *argv)
                 run->private_users_ownership != NULL ? run->private_users_ownership : "auto");
 }
 
-void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *run,
-                 struct strv *argv)
+void nspawn_argv(const struct task_options *config, const struct nspawn_run *run, struct strv *argv)
 {
     assert(config->boot != TRISTATE_UNSET && config->process_two != TRISTATE_UNSET);
     assert(!(config->boot == TRISTATE_YES && config->process_two == TRISTATE_YES));

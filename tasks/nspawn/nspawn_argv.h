@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "reactor/strv.h"
-#include "tasks/spec/nspawn_options.h"
+#include "tasks/spec/task_options.h"
 
 /* How the owners of what is bound look from inside a user namespace. */
 enum nspawn_bind_map {
@@ -51,8 +51,9 @@ struct nspawn_run {
     const char *resolv_conf; /* instead of the job's; NULL: as the job says */
 };
 
-/* `config` has passed nspawn_check. Appends to `argv`, which begins with NSPAWN_ARGV_PROGRAM. */
-void nspawn_argv(const struct nspawn_config *config, const struct nspawn_run *run,
+/* `config` has passed task_options_check. Appends to `argv`, which begins with
+ * NSPAWN_ARGV_PROGRAM. */
+void nspawn_argv(const struct task_options *config, const struct nspawn_run *run,
                  struct strv *argv);
 
 #define NSPAWN_ARGV_PROGRAM "/usr/bin/systemd-nspawn"

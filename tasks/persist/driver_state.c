@@ -7,7 +7,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/spec/msgpack.h"
+#include "tasks/spec/packed.h"
 
 /* Raised when a plugin that knows the older ones only must not touch the task. */
 #define STATE_VERSION 1
@@ -142,7 +142,7 @@ static int read_text(const char *key, const msgpack_object *object, char **ret, 
     const char *text;
     size_t n_bytes;
 
-    if (!msgpack_text(object, &text, &n_bytes) || memchr(text, '\0', n_bytes) != NULL)
+    if (!packed_text(object, &text, &n_bytes) || memchr(text, '\0', n_bytes) != NULL)
         return damaged(key, "a text", reterr);
     *ret = alloc_strndup(text, n_bytes);
     return 0;
@@ -209,7 +209,7 @@ static const msgpack_object *entry(const msgpack_object_map *map, const char *ke
     for (size_t i = 0; i < map->size; i++) {
         const char *text;
         size_t n_bytes;
-        if (msgpack_text(&map->ptr[i].key, &text, &n_bytes) && n_bytes == strlen(key) &&
+        if (packed_text(&map->ptr[i].key, &text, &n_bytes) && n_bytes == strlen(key) &&
             memcmp(text, key, n_bytes) == 0)
             return &map->ptr[i].val;
     }
@@ -240,7 +240,7 @@ static int read_fields(struct driver_state *state, const msgpack_object *object,
     if (object->type != MSGPACK_OBJECT_MAP)
         return fail_set(reterr, -EINVAL,
                         "the task's saved state is damaged: expected a map, got %s",
-                        msgpack_kind(object));
+                        packed_kind(object));
     int r = check_version(&object->via.map, reterr);
     if (r < 0)
         return r;
@@ -261,7 +261,7 @@ int driver_state_decode(struct driver_state *state, const uint8_t *bytes, size_t
 {
     CLEANUP(msgpack_unpacked_destroy) msgpack_unpacked unpacked = {};
 
-    int r = msgpack_read(bytes, n_bytes, &unpacked, reterr);
+    int r = packed_read(bytes, n_bytes, &unpacked, reterr);
     if (r < 0) {
         fail_prefix(reterr, "the task's saved state is damaged");
         return r;

@@ -15,7 +15,7 @@
 #include "reactor/hash.h"
 #include "reactor/memory_file.h"
 #include "tasks/inside/shared/inside_filters.h"
-#include "tasks/kernel/whole_file.h"
+#include "tasks/kernel/file.h"
 #include "tasks/security/seccomp_key.h"
 
 #define MAGIC   UINT32_C(0x7063736e) /* "nscp" */
@@ -216,7 +216,7 @@ int seccomp_cache_store(const char *dir, const char *key, const struct strv *lib
     memcpy(bytes, &header, sizeof(header));
     header.hash = hash_bytes(bytes + HASHED, n_bytes - HASHED);
     memcpy(bytes, &header, sizeof(header));
-    return whole_file_write(path, bytes, n_bytes, 0600);
+    return file_write(path, bytes, n_bytes, 0600);
 }
 
 int seccomp_cache_remove(const char *dir, const char *key)

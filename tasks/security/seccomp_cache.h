@@ -14,8 +14,8 @@
  * go. */
 #define SECCOMP_CACHE_FILES_MAX 64
 
-/* A descriptor of the programs (tasks/inside/shared/inside_filters.h), which nobody can change any more. -ENOENT:
- * there are none; -EBADMSG, -EPERM, -ESTALE: there is a file that can't be used. */
+/* A descriptor of the programs (tasks/inside/shared/inside_filters.h), which nobody can change any
+ * more. -ENOENT: there are none; -EBADMSG, -EPERM, -ESTALE: there is a file that can't be used. */
 int seccomp_cache_find(const char *dir, const char *key);
 /* `libraries` as of seccomp_key_mapped. */
 int seccomp_cache_store(const char *dir, const char *key, const struct strv *libraries,

@@ -10,8 +10,8 @@
 
 /* `pid`: as in the caller's /proc; `traced`: the same process as ptrace(2) names it, which is
  * another number when the caller is in another pid namespace than its /proc. The list (heap; NULL
- * when there are none) is as tasks/inside/shared/inside_filters.h has it, and at most INSIDE_FILTERS_BYTES_MAX
- * long. */
+ * when there are none) is as tasks/inside/shared/inside_filters.h has it, and at most
+ * INSIDE_FILTERS_BYTES_MAX long. */
 int seccomp_read(pid_t pid, pid_t traced, uint8_t **ret_bytes, size_t *ret_n_bytes,
                  struct fail *reterr);
 

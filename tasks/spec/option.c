@@ -15,69 +15,70 @@ static const char *const hcl_types[OPTION_TYPE_MAX] = {
     [OPTION_TYPE_NUMBER_MAP] = "list(map(number))",
 };
 
-const char *option_hcl_type(const struct option *option)
+const char *option_hcl_type(const struct option_row *option)
 {
     assert(option->type < OPTION_TYPE_MAX);
     return hcl_types[option->type];
 }
 
-const struct option *option_find(const struct option *options, const char *key, size_t n_bytes)
+const struct option_row *option_find(const struct option_row *options, const char *key,
+                                     size_t n_bytes)
 {
-    for (const struct option *option = options; option->key != NULL; option++)
+    for (const struct option_row *option = options; option->key != NULL; option++)
         if (strlen(option->key) == n_bytes && memcmp(option->key, key, n_bytes) == 0)
             return option;
     return NULL;
 }
 
-static void *field(const struct option *option, void *base)
+static void *field(const struct option_row *option, void *base)
 {
     return (char *)base + option->offset;
 }
 
-bool *option_bool(const struct option *option, void *base)
+bool *option_bool(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_BOOL);
     return field(option, base);
 }
 
-enum tristate *option_tristate(const struct option *option, void *base)
+enum tristate *option_tristate(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_TRISTATE);
     return field(option, base);
 }
 
-char **option_string(const struct option *option, void *base)
+char **option_string(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_STRING);
     return field(option, base);
 }
 
-struct strv *option_string_list(const struct option *option, void *base)
+struct strv *option_string_list(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_STRING_LIST);
     return field(option, base);
 }
 
-struct pairs *option_map(const struct option *option, void *base)
+struct pairs *option_map(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_STRING_MAP || option->type == OPTION_TYPE_NUMBER_MAP);
     return field(option, base);
 }
 
-void **option_block(const struct option *option, void *base)
+void **option_block(const struct option_row *option, void *base)
 {
     assert(option->type == OPTION_TYPE_BLOCK);
     return field(option, base);
 }
 
-static bool schema_bool(const struct option *option)
+static bool schema_bool(const struct option_row *option)
 {
     assert(option->schema_default != NULL);
     return strcmp(option->schema_default, "true") == 0;
 }
 
 /* The content of a HCL string literal; the tables have no escapes in theirs. */
-static char *schema_string(const struct option *option)
+static char *schema_string(const struct option_row *option)
 {
     const char *literal = option->schema_default;
     size_t n = strlen(literal);
@@ -86,16 +87,16 @@ static char *schema_string(const struct option *option)
     return alloc_strndup(literal + 1, n - 2);
 }
 
-void options_init(const struct option *options, void *base)
+void options_init(const struct option_row *options, void *base)
 {
-    for (const struct option *option = options; option->key != NULL; option++)
+    for (const struct option_row *option = options; option->key != NULL; option++)
         if (option->type == OPTION_TYPE_BOOL)
             *option_bool(option, base) = schema_bool(option);
         else if (option->schema_default != NULL)
             *option_string(option, base) = schema_string(option);
 }
 
-bool option_is_set(const struct option *option, void *base)
+bool option_is_set(const struct option_row *option, void *base)
 {
     switch (option->type) {
     case OPTION_TYPE_BOOL:
@@ -118,7 +119,7 @@ bool option_is_set(const struct option *option, void *base)
     return false;
 }
 
-static void field_done(const struct option *option, void *base)
+static void field_done(const struct option_row *option, void *base)
 {
     switch (option->type) {
     case OPTION_TYPE_STRING:
@@ -151,8 +152,8 @@ static void field_done(const struct option *option, void *base)
     }
 }
 
-void options_done(const struct option *options, void *base)
+void options_done(const struct option_row *options, void *base)
 {
-    for (const struct option *option = options; option->key != NULL; option++)
+    for (const struct option_row *option = options; option->key != NULL; option++)
         field_done(option, base);
 }

@@ -27,7 +27,7 @@ enum option_type {
     OPTION_TYPE_MAX
 };
 
-struct option {
+struct option_row {
     const char *key; /* NULL ends a table */
     enum option_type type;
     size_t offset; /* of the field in the struct */
@@ -47,32 +47,33 @@ struct option {
     bool multiline; /* newlines and tabs are allowed; other control characters never are */
     const char *help; /* one line of Markdown for the reference */
     /* Of a block: the table of its struct, and the struct's size. */
-    const struct option *nested;
+    const struct option_row *nested;
     size_t nested_size;
 };
 
 /* The type as hclspec's Attr.type says it: "bool", "string", "list(string)", "list(map(string))",
  * "list(map(number))". NULL for a block, whose schema is made of its nested rows. */
-const char *option_hcl_type(const struct option *option);
+const char *option_hcl_type(const struct option_row *option);
 /* NULL when there is no such key. */
-const struct option *option_find(const struct option *options, const char *key, size_t n_bytes);
+const struct option_row *option_find(const struct option_row *options, const char *key,
+                                     size_t n_bytes);
 
 /* The field of `base`, a struct that the option's table describes; the type must be the
  * option's. */
-bool *option_bool(const struct option *option, void *base);
-enum tristate *option_tristate(const struct option *option, void *base);
-char **option_string(const struct option *option, void *base);
-struct strv *option_string_list(const struct option *option, void *base);
-struct pairs *option_map(const struct option *option, void *base);
-void **option_block(const struct option *option, void *base);
+bool *option_bool(const struct option_row *option, void *base);
+enum tristate *option_tristate(const struct option_row *option, void *base);
+char **option_string(const struct option_row *option, void *base);
+struct strv *option_string_list(const struct option_row *option, void *base);
+struct pairs *option_map(const struct option_row *option, void *base);
+void **option_block(const struct option_row *option, void *base);
 
 /* Whether the field holds anything but its zero value (for a bool: but its schema default). */
-bool option_is_set(const struct option *option, void *base);
+bool option_is_set(const struct option_row *option, void *base);
 
 /* Fills a zero-filled struct with the schema's defaults. */
-void options_init(const struct option *options, void *base);
+void options_init(const struct option_row *options, void *base);
 /* Frees what the fields own; the struct is zero-filled afterwards as far as the table reaches. */
-void options_done(const struct option *options, void *base);
+void options_done(const struct option_row *options, void *base);
 
 /* --- rows ------------------------------------------------------------------------------------ */
 

@@ -10,19 +10,19 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/utf8.h"
-#include "tasks/spec/msgpack.h"
+#include "tasks/spec/packed.h"
 
 /* Enough to recognise a name by, in a message. */
 #define NAME_SHOWN_MAX 64
 
-static int decode_struct(const struct option *options, void *base, const msgpack_object *object,
+static int decode_struct(const struct option_row *options, void *base, const msgpack_object *object,
                          struct fail *reterr);
 
-static int wrong_type(const struct option *option, const char *expected,
+static int wrong_type(const struct option_row *option, const char *expected,
                       const msgpack_object *object, struct fail *reterr)
 {
     return fail_set(reterr, -EINVAL, "option '%s': expected %s, got %s", option->key, expected,
-                    msgpack_kind(object));
+                    packed_kind(object));
 }
 
 static bool is_control(char c)
@@ -30,7 +30,7 @@ static bool is_control(char c)
     return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
-static int check_text(const struct option *option, const char *text, size_t n_bytes,
+static int check_text(const struct option_row *option, const char *text, size_t n_bytes,
                       struct fail *reterr)
 {
     if (!utf8_is_valid(text, n_bytes))
@@ -47,13 +47,13 @@ static int check_text(const struct option *option, const char *text, size_t n_by
 }
 
 /* `ret` is heap. */
-static int decode_text(const struct option *option, const char *expected,
+static int decode_text(const struct option_row *option, const char *expected,
                        const msgpack_object *object, char **ret, struct fail *reterr)
 {
     const char *text;
     size_t n_bytes;
 
-    if (!msgpack_text(object, &text, &n_bytes))
+    if (!packed_text(object, &text, &n_bytes))
         return wrong_type(option, expected, object, reterr);
     int r = check_text(option, text, n_bytes, reterr);
     if (r < 0)
@@ -62,7 +62,7 @@ static int decode_text(const struct option *option, const char *expected,
     return 0;
 }
 
-static int decode_bool(const struct option *option, const msgpack_object *object, bool *ret,
+static int decode_bool(const struct option_row *option, const msgpack_object *object, bool *ret,
                        struct fail *reterr)
 {
     if (object->type != MSGPACK_OBJECT_BOOLEAN)
@@ -71,7 +71,7 @@ static int decode_bool(const struct option *option, const msgpack_object *object
     return 0;
 }
 
-static int decode_tristate(const struct option *option, const msgpack_object *object,
+static int decode_tristate(const struct option_row *option, const msgpack_object *object,
                            enum tristate *ret, struct fail *reterr)
 {
     bool value = false;
@@ -82,7 +82,7 @@ static int decode_tristate(const struct option *option, const msgpack_object *ob
     return 0;
 }
 
-static int decode_string(const struct option *option, const msgpack_object *object, char **ret,
+static int decode_string(const struct option_row *option, const msgpack_object *object, char **ret,
                          struct fail *reterr)
 {
     CLEANUP_FREE char *text = NULL;
@@ -97,7 +97,7 @@ static int decode_string(const struct option *option, const msgpack_object *obje
     return 0;
 }
 
-static int check_count(const struct option *option, size_t n, struct fail *reterr)
+static int check_count(const struct option_row *option, size_t n, struct fail *reterr)
 {
     if (n > OPTION_DECODE_ITEMS_MAX)
         return fail_set(reterr, -E2BIG, "option '%s': %zu items; at most %d are taken", option->key,
@@ -105,8 +105,8 @@ static int check_count(const struct option *option, size_t n, struct fail *reter
     return 0;
 }
 
-static int decode_list(const struct option *option, const msgpack_object *object, struct strv *ret,
-                       struct fail *reterr)
+static int decode_list(const struct option_row *option, const msgpack_object *object,
+                       struct strv *ret, struct fail *reterr)
 {
     if (object->type != MSGPACK_OBJECT_ARRAY)
         return wrong_type(option, "a list of strings", object, reterr);
@@ -159,13 +159,13 @@ static bool number_from_object(const msgpack_object *object, int64_t *ret)
         *ret = (int64_t)object->via.f64;
         return true;
     default:
-        return msgpack_text(object, &text, &n_bytes) && number_from_text(text, n_bytes, ret);
+        return packed_text(object, &text, &n_bytes) && number_from_text(text, n_bytes, ret);
     }
 }
 
 /* Heap; NULL on error. */
-static int decode_map_value(const struct option *option, const msgpack_object *object, char **ret,
-                            struct fail *reterr)
+static int decode_map_value(const struct option_row *option, const msgpack_object *object,
+                            char **ret, struct fail *reterr)
 {
     int64_t number;
 
@@ -177,8 +177,8 @@ static int decode_map_value(const struct option *option, const msgpack_object *o
     return 0;
 }
 
-static int decode_pair(const struct option *option, const msgpack_object_kv *kv, struct pairs *map,
-                       struct fail *reterr)
+static int decode_pair(const struct option_row *option, const msgpack_object_kv *kv,
+                       struct pairs *map, struct fail *reterr)
 {
     CLEANUP_FREE char *key = NULL, *value = NULL;
 
@@ -197,8 +197,8 @@ static int decode_pair(const struct option *option, const msgpack_object_kv *kv,
     return 0;
 }
 
-static int decode_map(const struct option *option, const msgpack_object *object, struct pairs *ret,
-                      struct fail *reterr)
+static int decode_map(const struct option_row *option, const msgpack_object *object,
+                      struct pairs *ret, struct fail *reterr)
 {
     CLEANUP(pairs_done) struct pairs map = {};
 
@@ -218,8 +218,8 @@ static int decode_map(const struct option *option, const msgpack_object *object,
     return check_count(option, ret->n_items, reterr);
 }
 
-static int decode_maps(const struct option *option, const msgpack_object *object, struct pairs *ret,
-                       struct fail *reterr)
+static int decode_maps(const struct option_row *option, const msgpack_object *object,
+                       struct pairs *ret, struct fail *reterr)
 {
     if (object->type != MSGPACK_OBJECT_ARRAY)
         return decode_map(option, object, ret, reterr);
@@ -234,7 +234,7 @@ static int decode_maps(const struct option *option, const msgpack_object *object
     return 0;
 }
 
-static int decode_block(const struct option *option, const msgpack_object *object, void **ret,
+static int decode_block(const struct option_row *option, const msgpack_object *object, void **ret,
                         struct fail *reterr)
 {
     if (object->type != MSGPACK_OBJECT_MAP)
@@ -247,7 +247,7 @@ static int decode_block(const struct option *option, const msgpack_object *objec
     return r;
 }
 
-static int decode_option(const struct option *option, void *base, const msgpack_object *object,
+static int decode_option(const struct option_row *option, void *base, const msgpack_object *object,
                          struct fail *reterr)
 {
     if (object->type == MSGPACK_OBJECT_NIL)
@@ -285,16 +285,15 @@ static int unknown(const char *key, size_t n_bytes, struct fail *reterr)
     return fail_set(reterr, -EINVAL, "unknown option '%s'; remove it or correct its name", clean);
 }
 
-static int decode_entry(const struct option *options, void *base, const msgpack_object_kv *kv,
+static int decode_entry(const struct option_row *options, void *base, const msgpack_object_kv *kv,
                         uint64_t *seen, struct fail *reterr)
 {
     const char *key;
     size_t n_bytes;
 
-    if (!msgpack_text(&kv->key, &key, &n_bytes))
-        return fail_set(reterr, -EINVAL, "expected options by name, got %s",
-                        msgpack_kind(&kv->key));
-    const struct option *option = option_find(options, key, n_bytes);
+    if (!packed_text(&kv->key, &key, &n_bytes))
+        return fail_set(reterr, -EINVAL, "expected options by name, got %s", packed_kind(&kv->key));
+    const struct option_row *option = option_find(options, key, n_bytes);
     if (option == NULL)
         return unknown(key, n_bytes, reterr);
 
@@ -306,22 +305,22 @@ static int decode_entry(const struct option *options, void *base, const msgpack_
     return decode_option(option, base, &kv->val, reterr);
 }
 
-static int check_required(const struct option *options, void *base, struct fail *reterr)
+static int check_required(const struct option_row *options, void *base, struct fail *reterr)
 {
-    for (const struct option *option = options; option->key != NULL; option++)
+    for (const struct option_row *option = options; option->key != NULL; option++)
         if (option->required && !option_is_set(option, base))
             return fail_set(reterr, -EINVAL, "option '%s' is missing: %s", option->key,
                             option->help);
     return 0;
 }
 
-static int decode_struct(const struct option *options, void *base, const msgpack_object *object,
+static int decode_struct(const struct option_row *options, void *base, const msgpack_object *object,
                          struct fail *reterr)
 {
     uint64_t seen = 0;
 
     if (object->type != MSGPACK_OBJECT_NIL && object->type != MSGPACK_OBJECT_MAP)
-        return fail_set(reterr, -EINVAL, "expected options by name, got %s", msgpack_kind(object));
+        return fail_set(reterr, -EINVAL, "expected options by name, got %s", packed_kind(object));
     if (object->type == MSGPACK_OBJECT_MAP)
         for (size_t i = 0; i < object->via.map.size; i++) {
             int r = decode_entry(options, base, &object->via.map.ptr[i], &seen, reterr);
@@ -331,14 +330,14 @@ static int decode_struct(const struct option *options, void *base, const msgpack
     return check_required(options, base, reterr);
 }
 
-static int decode_bytes(const struct option *options, void *base, const uint8_t *bytes,
+static int decode_bytes(const struct option_row *options, void *base, const uint8_t *bytes,
                         size_t n_bytes, struct fail *reterr)
 {
     CLEANUP(msgpack_unpacked_destroy) msgpack_unpacked unpacked = {};
 
     if (n_bytes == 0)
         return check_required(options, base, reterr);
-    int r = msgpack_read(bytes, n_bytes, &unpacked, reterr);
+    int r = packed_read(bytes, n_bytes, &unpacked, reterr);
     if (r < 0) {
         fail_prefix(reterr, "config");
         return r;
@@ -346,8 +345,8 @@ static int decode_bytes(const struct option *options, void *base, const uint8_t 
     return decode_struct(options, base, &unpacked.data, reterr);
 }
 
-int option_decode(const struct option *options, void *base, const uint8_t *bytes, size_t n_bytes,
-                  struct fail *reterr)
+int option_decode(const struct option_row *options, void *base, const uint8_t *bytes,
+                  size_t n_bytes, struct fail *reterr)
 {
     options_init(options, base);
     int r = decode_bytes(options, base, bytes, n_bytes, reterr);

@@ -7,7 +7,7 @@
 #include "reactor/cleanup.h"
 #include "tasks/spec/option_decode.h"
 
-const struct option plugin_options[] = {
+const struct option_row plugin_options[] = {
     {
         OPTION_BOOL(struct plugin_config, enabled),
         .schema_default = "true",

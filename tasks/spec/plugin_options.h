@@ -18,7 +18,7 @@ struct plugin_config {
     struct address pool, pool6;         /* the same; pool6 may be none */
 };
 
-extern const struct option plugin_options[];
+extern const struct option_row plugin_options[];
 
 /* Empty input is the defaults. `config` is zero-filled before; on error it holds the defaults. */
 int plugin_config_decode(struct plugin_config *config, const uint8_t *bytes, size_t n_bytes,

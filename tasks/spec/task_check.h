@@ -1,4 +1,4 @@
-/* What Nomad may ask for beside the options (those: nspawn_check) and this driver can't give.
+/* What Nomad may ask for beside the options (those: task_options_check) and this driver can't give.
  * Pure. */
 #pragma once
 

@@ -10,7 +10,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "tasks/kernel/whole_file.h"
+#include "tasks/kernel/file.h"
 
 #define NETWORKD_SERVICE "org.freedesktop.network1"
 #define NETWORKD_PATH    "/org/freedesktop/network1"
@@ -165,6 +165,6 @@ int networkd_disown(const struct strv *names)
         return 0;
     if (mkdir(NETWORKD_DIR, 0755) < 0 && errno != EEXIST)
         return -errno;
-    int r = whole_file_write(NETWORKD_FILE, text, strlen(text), 0644);
+    int r = file_write(NETWORKD_FILE, text, strlen(text), 0644);
     return r < 0 ? r : 1;
 }

@@ -1,5 +1,6 @@
-/* The messages that tasks/systemd/unit.c sends to systemd. A struct unit_call owns copies of all that a
- * message is made from, descriptors included, so that it can be made again for a new connection. */
+/* The messages that tasks/systemd/unit.c sends to systemd. A struct unit_call owns copies of
+ * all that a message is made from, descriptors included, so that it can be made again for a new
+ * connection. */
 #pragma once
 
 #include <systemd/sd-bus.h>

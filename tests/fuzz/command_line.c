@@ -29,7 +29,7 @@ static bool begins(const char *text, const char *begin)
 }
 
 /* A booted system's arguments are the init's of the image; a command reaches ours another way. */
-static void check_command(const struct nspawn_config *config, char *const *words, size_t n)
+static void check_command(const struct task_options *config, char *const *words, size_t n)
 {
     if (config->boot != TRISTATE_YES) {
         MUST(n == 1 && strcmp(words[0], INSIDE_LINK_INIT) == 0);
@@ -42,7 +42,7 @@ static void check_command(const struct nspawn_config *config, char *const *words
 
 /* Ours come before "--"; nothing that a job says is taken for one of nspawn's own, and nothing in
  * a path for a part of its own. */
-void command_line_check(const struct nspawn_config *config, const struct nspawn_run *run)
+void command_line_check(const struct task_options *config, const struct nspawn_run *run)
 {
     CLEANUP(strv_done) struct strv argv = {};
     size_t i = 1, n_binds = 0;
@@ -51,7 +51,7 @@ void command_line_check(const struct nspawn_config *config, const struct nspawn_
     MUST(strcmp(argv.items[0], NSPAWN_ARGV_PROGRAM) == 0);
     for (; strcmp(argv.items[i], "--") != 0; i++) {
         MUST(begins(argv.items[i], "--"));
-        MUST(strlen(argv.items[i]) <= NSPAWN_CHECK_ARGUMENT_BYTES_MAX);
+        MUST(strlen(argv.items[i]) <= TASK_OPTIONS_CHECK_ARGUMENT_BYTES_MAX);
         if (!begins(argv.items[i], "--bind"))
             continue;
         size_t n = n_colons(argv.items[i]);

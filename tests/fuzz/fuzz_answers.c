@@ -10,8 +10,8 @@
 #include "rpc/nomad/convert_fingerprint.h"
 #include "rpc/nomad/convert_schema.h"
 #include "rpc/nomad/convert_stats.h"
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/plugin_options.h"
+#include "tasks/spec/task_options.h"
 #include "tests/fuzz/input.h"
 
 #define FINGERPRINTS_MAX 8
@@ -98,7 +98,7 @@ static void tell_exit(struct input *input)
     MUST(utf8_is_valid(text, strlen(text)));
 }
 
-static void tell_schema(const struct option *options)
+static void tell_schema(const struct option_row *options)
 {
     Hcl__Spec *spec = convert_schema(options);
 
@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         tell_stats(&input);
         break;
     case 'o':
-        tell_schema(input_u8(&input) % 2 == 0 ? nspawn_options : plugin_options);
+        tell_schema(input_u8(&input) % 2 == 0 ? task_option_rows : plugin_options);
         break;
     default:
         tell_exit(&input);

@@ -9,7 +9,7 @@
 #include "tests/fuzz/command_line.h"
 #include "tests/fuzz/input.h"
 
-static void take_option(struct input *input, const struct option *option, void *base)
+static void take_option(struct input *input, const struct option_row *option, void *base)
 {
     switch (option->type) {
     case OPTION_TYPE_BOOL:
@@ -35,12 +35,13 @@ static void take_option(struct input *input, const struct option *option, void *
 }
 
 /* Which options are there comes first, so that few of them need few bytes. */
-static void take_config(struct input *input, struct nspawn_config *config)
+static void take_config(struct input *input, struct task_options *config)
 {
     uint64_t set = input_number(input, 5);
 
-    options_init(nspawn_options, config);
-    for (const struct option *option = nspawn_options; option->key != NULL; option++, set >>= 1)
+    options_init(task_option_rows, config);
+    for (const struct option_row *option = task_option_rows; option->key != NULL;
+         option++, set >>= 1)
         if ((set & 1) != 0)
             take_option(input, option, config);
 }
@@ -48,8 +49,8 @@ static void take_config(struct input *input, struct nspawn_config *config)
 /* As the driver gives it: no longer than the kernel takes. */
 static void cut(char *text)
 {
-    if (text != NULL && strlen(text) >= NSPAWN_CHECK_PATH_BYTES_MAX)
-        text[NSPAWN_CHECK_PATH_BYTES_MAX - 1] = '\0';
+    if (text != NULL && strlen(text) >= TASK_OPTIONS_CHECK_PATH_BYTES_MAX)
+        text[TASK_OPTIONS_CHECK_PATH_BYTES_MAX - 1] = '\0';
 }
 
 /* An absolute path, of the driver's. */
@@ -76,7 +77,7 @@ static void take_binds(struct input *input, struct nspawn_binds *binds)
     }
 }
 
-static void check_settings(const struct nspawn_config *config, struct input *input)
+static void check_settings(const struct task_options *config, struct input *input)
 {
     CLEANUP(pairs_done) struct pairs nomad = {}, merged = {};
     CLEANUP_FAIL struct fail fail = {};
@@ -100,7 +101,7 @@ static void check_settings(const struct nspawn_config *config, struct input *inp
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct input input = { bytes, n };
-    struct nspawn_config config = {};
+    struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_FREE char *user = input_optional(&input), *image = take_path(&input);
     CLEANUP_FREE char *private_users = input_optional(&input);
@@ -110,13 +111,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     run.no_network = private_users != NULL && private_users[0] == 'n';
     take_binds(&input, &run.binds);
     take_config(&input, &config);
-    int r = nspawn_check(&config, user, &fail);
+    int r = task_options_check(&config, user, &fail);
     MUST(r <= 0 && (r < 0) == (fail.message != NULL));
     if (r == 0) {
         command_line_check(&config, &run);
         check_settings(&config, &input);
     }
     nspawn_binds_done(&run.binds);
-    nspawn_config_done(&config);
+    task_options_done(&config);
     return 0;
 }

@@ -9,17 +9,17 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct input input = { bytes, n };
-    struct nspawn_config config = {};
+    struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_FREE char *user = input_optional(&input);
     struct nspawn_run run = { .machine = "web-1", .image = "/images/web", .private_users = "pick" };
 
-    int r = nspawn_config_decode(&config, input.bytes, input.n, &fail);
+    int r = task_options_decode(&config, input.bytes, input.n, &fail);
     if (r >= 0)
-        r = nspawn_check(&config, user, &fail);
+        r = task_options_check(&config, user, &fail);
     MUST(r <= 0 && (r < 0) == (fail.message != NULL));
     if (r == 0)
         command_line_check(&config, &run);
-    nspawn_config_done(&config);
+    task_options_done(&config);
     return 0;
 }

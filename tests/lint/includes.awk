@@ -7,7 +7,7 @@ BEGIN {
 
     # Values in, values out: no socket, clock, bus, loop, file or log. evbuffer is a queue of bytes.
     n_pure = split("rpc/h2_codec rpc/h2_conn rpc/h2_stream rpc/h2_frames rpc/h2_bucket rpc/grpc_wire " \
-                   "rpc/grpc_status rpc/grpc_block rpc/grpc_metadata tasks/msgpack tasks/nspawn_check tasks/nspawn_argv", pure, " ")
+                   "rpc/grpc_status rpc/grpc_block rpc/grpc_metadata tasks/msgpack tasks/task_options_check tasks/nspawn_argv", pure, " ")
     impure = "^(systemd/.*|sys/(socket|un|stat|time|timerfd|epoll|inotify|mount|wait|file|ioctl)\\.h|" \
              "netinet/.*|arpa/.*|net/.*|linux/.*|time\\.h|poll\\.h|signal\\.h|fcntl\\.h|unistd\\.h|" \
              "dirent\\.h|syslog\\.h|event2/event\\.h|reactor/(bus|log)\\.h)$"

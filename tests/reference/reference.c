@@ -7,8 +7,8 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/strv.h"
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/plugin_options.h"
+#include "tasks/spec/task_options.h"
 
 /* As the rest of README.md, which is read as text as well. */
 #define REFERENCE_COLUMNS 100
@@ -44,7 +44,7 @@ static void print_item(int indent, const char *text)
 /* --- what a row says ------------------------------------------------------------------------- */
 
 /* A value is code; a sentence about several brings its own marks. */
-static void push_default(struct strv *facts, const struct option *option)
+static void push_default(struct strv *facts, const struct option_row *option)
 {
     const char *value = option->schema_default != NULL ? option->schema_default : option->fallback;
 
@@ -52,13 +52,13 @@ static void push_default(struct strv *facts, const struct option *option)
         strv_printf(facts, strchr(value, ' ') == NULL ? "default `%s`" : "default: %s", value);
 }
 
-static void push_argument(struct strv *facts, const struct option *option)
+static void push_argument(struct strv *facts, const struct option_row *option)
 {
     if (option->argument != NULL)
         strv_printf(facts, "`%.*s`", (int)strcspn(option->argument, "%"), option->argument);
 }
 
-static char *facts_of(const struct option *option)
+static char *facts_of(const struct option_row *option)
 {
     CLEANUP(strv_done) struct strv facts = {};
 
@@ -70,7 +70,7 @@ static char *facts_of(const struct option *option)
     return strv_join(&facts, "; ");
 }
 
-static char *choices_of(const struct option *option)
+static char *choices_of(const struct option_row *option)
 {
     CLEANUP(strv_done) struct strv choices = {};
 
@@ -82,7 +82,7 @@ static char *choices_of(const struct option *option)
     return alloc_printf(" One of %s.", list);
 }
 
-static void print_option(int indent, const struct option *option)
+static void print_option(int indent, const struct option_row *option)
 {
     CLEANUP_FREE char *facts = facts_of(option);
     CLEANUP_FREE char *choices = choices_of(option);
@@ -94,13 +94,13 @@ static void print_option(int indent, const struct option *option)
 
     print_item(indent, text);
     if (option->nested != NULL)
-        for (const struct option *inner = option->nested; inner->key != NULL; inner++)
+        for (const struct option_row *inner = option->nested; inner->key != NULL; inner++)
             print_option(indent + 2, inner);
 }
 
-static void print_options(const struct option *options, bool missing)
+static void print_options(const struct option_row *options, bool missing)
 {
-    for (const struct option *option = options; option->key != NULL; option++)
+    for (const struct option_row *option = options; option->key != NULL; option++)
         if ((option->missing != NULL) == missing)
             print_option(0, option);
 }
@@ -108,12 +108,12 @@ static void print_options(const struct option *options, bool missing)
 int main(void)
 {
     printf("### Options of a task (`config` of a `task`)\n\n");
-    print_options(nspawn_options, false);
+    print_options(task_option_rows, false);
     printf("\n### Options of a task that are known, but not built yet\n\n"
            "A job that has one of these is understood; when it asks for anything but the default, "
            "the task\n"
            "fails with a message that names the option.\n\n");
-    print_options(nspawn_options, true);
+    print_options(task_option_rows, true);
     printf("\n### Options of the agent (`config` of the `plugin` block)\n\n");
     print_options(plugin_options, false);
     return ferror(stdout) || fflush(stdout) == EOF ? EXIT_FAILURE : EXIT_SUCCESS;

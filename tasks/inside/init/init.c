@@ -1,6 +1,7 @@
 /* PID 1 of single processes: a static program that is bound into the container. It sets up what
- * the task's command is to find (tasks/inside/shared/inside_spec.h), executes it, as a child or as itself, passes
- * signals and sd_notify messages on, reaps, and leaves how the command ended in the status file.
+ * the task's command is to find (tasks/inside/shared/inside_spec.h), executes it, as a child or as
+ * itself, passes signals and sd_notify messages on, reaps, and leaves how the command ended in the
+ * status file.
  *
  * The image may hold one static binary and nothing else: what is needed is in here or in /proc. */
 #include <errno.h>

@@ -22,9 +22,9 @@
 
 /* Descriptors that come with it, in this order. */
 enum inside_link_fd {
-    INSIDE_LINK_FD_SPEC,    /* tasks/inside/shared/inside_spec.h */
+    INSIDE_LINK_FD_SPEC,    /* inside_spec.h */
     INSIDE_LINK_FD_STATUS,  /* struct inside_link_status is written to its beginning */
-    INSIDE_LINK_FD_FILTERS, /* tasks/inside/shared/inside_filters.h; left out when nspawn installs its own */
+    INSIDE_LINK_FD_FILTERS, /* inside_filters.h; left out when nspawn installs its own */
     INSIDE_LINK_FD_MAX
 };
 

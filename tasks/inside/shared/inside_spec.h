@@ -31,5 +31,5 @@ int inside_spec_read(struct inside_spec *spec, int fd);
 void inside_spec_done(struct inside_spec *spec);
 
 /* What execve(2) takes at most (a quarter of the default stack limit of 8 MiB), and more than
- * nspawn_check and nspawn_settings let through. */
+ * task_options_check and nspawn_settings let through. */
 #define INSIDE_SPEC_BYTES_MAX ((size_t)2 << 20)

@@ -9,7 +9,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tests/support/event.h"
-#include "tests/support/rpc/grpc/grpc_peer_state.h"
+#include "tests/support/rpc/grpc/grpc_peer_private.h"
 
 #define PREFIX_SIZE 5
 

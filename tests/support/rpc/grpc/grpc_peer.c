@@ -15,7 +15,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tests/support/event.h"
-#include "tests/support/rpc/grpc/grpc_peer_state.h"
+#include "tests/support/rpc/grpc/grpc_peer_private.h"
 
 /* --- callbacks of libnghttp2 ----------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/spec/nspawn_check.h"
+#include "tasks/spec/task_options_check.h"
 #include "tests/support/expect_fail.h"
 #include "tests/support/tasks/spec/pack.h"
 
@@ -46,22 +46,21 @@ void network_group_init_joined(struct network_group *group)
 }
 
 int network_group_plan(const struct network_group *group, const char *options,
-                       struct network_plan *ret, struct nspawn_config *ret_config,
-                       struct fail *fail)
+                       struct network_plan *ret, struct task_options *ret_config, struct fail *fail)
 {
     CLEANUP_FREE char *json = alloc_printf("{'image': 'x'%s%s}", *options != '\0' ? ", " : "",
                                            options);
     CLEANUP(packed_done) struct packed packed = pack(json);
 
-    if (nspawn_config_decode(ret_config, packed.bytes, packed.n_bytes, fail) < 0)
+    if (task_options_decode(ret_config, packed.bytes, packed.n_bytes, fail) < 0)
         fail_msg("%s: %s", json, fail_text(fail));
-    int r = nspawn_check(ret_config, NULL, fail);
+    int r = task_options_check(ret_config, NULL, fail);
     return r < 0 ? r : network_plan_make(ret_config, &group->spec, ret, fail);
 }
 
 struct network_plan network_group_expect(const struct network_group *group, const char *options)
 {
-    CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+    CLEANUP(task_options_done) struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
     struct network_plan plan = {};
 
@@ -74,7 +73,7 @@ void network_group_expect_refused(const struct network_group *group, const char 
                                   const char *text)
 {
     static const struct network_plan empty = {};
-    CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+    CLEANUP(task_options_done) struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
     struct network_plan plan = {};
 

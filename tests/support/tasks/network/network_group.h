@@ -16,10 +16,10 @@ void network_group_init(struct network_group *group);
 /* Nomad made a namespace for it. */
 void network_group_init_joined(struct network_group *group);
 
-/* `options` as they stand in a config behind the image, through nspawn_check; the result is that of
- * the first that refuses. */
+/* `options` as they stand in a config behind the image, through task_options_check; the result is
+ * that of the first that refuses. */
 int network_group_plan(const struct network_group *group, const char *options,
-                       struct network_plan *ret, struct nspawn_config *ret_config,
+                       struct network_plan *ret, struct task_options *ret_config,
                        struct fail *fail);
 /* Fails the running test unless there is one, or it is refused with this sentence. */
 struct network_plan network_group_expect(const struct network_group *group, const char *options);

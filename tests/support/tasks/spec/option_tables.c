@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/plugin_options.h"
+#include "tasks/spec/task_options.h"
 
 #define TABLES_MAX 8
 
@@ -14,7 +14,7 @@ static void add(const struct option_table *table)
 {
     if (n_tables < TABLES_MAX)
         tables[n_tables++] = *table;
-    for (const struct option *option = table->options; option->key != NULL; option++)
+    for (const struct option_row *option = table->options; option->key != NULL; option++)
         if (option->type == OPTION_TYPE_BLOCK)
             add(&(struct option_table){
                     .name = option->key,
@@ -27,7 +27,7 @@ static void add(const struct option_table *table)
 const struct option_table *option_tables(void)
 {
     if (n_tables == 0) {
-        add(&(struct option_table){ "task", nspawn_options, sizeof(struct nspawn_config),
+        add(&(struct option_table){ "task", task_option_rows, sizeof(struct task_options),
                                     "'image': 'x'" });
         add(&(struct option_table){ "plugin", plugin_options, sizeof(struct plugin_config), "" });
     }

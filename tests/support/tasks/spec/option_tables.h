@@ -7,7 +7,7 @@
 
 struct option_table {
     const char *name;
-    const struct option *options;
+    const struct option_row *options;
     size_t struct_size;
     const char *required; /* JSON (see pack.h) of entries without which nothing is decoded, or "" */
 };

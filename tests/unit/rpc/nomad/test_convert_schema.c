@@ -10,8 +10,8 @@
 #include "reactor/cleanup.h"
 #include "reactor/strv.h"
 #include "rpc/nomad/convert_schema.h"
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/plugin_options.h"
+#include "tasks/spec/task_options.h"
 #include "tests/support/golden.h"
 
 #define CLEANUP_STRV CLEANUP(strv_done)
@@ -57,7 +57,7 @@ static void print_spec(struct strv *lines, int depth, const char *label, const H
     }
 }
 
-static void compare_schema(const char *name, const struct option *options)
+static void compare_schema(const char *name, const struct option_row *options)
 {
     Hcl__Spec *spec = convert_schema(options);
     CLEANUP_STRV struct strv lines = {};
@@ -72,7 +72,7 @@ static void compare_schema(const char *name, const struct option *options)
 static void test_schema_of_a_task_is_as_written(void **state)
 {
     (void)state;
-    compare_schema("schema_task.txt", nspawn_options);
+    compare_schema("schema_task.txt", task_option_rows);
 }
 
 static void test_schema_of_the_plugin_is_as_written(void **state)
@@ -85,7 +85,7 @@ static void test_schema_of_the_plugin_is_as_written(void **state)
 static void test_schema_survives_the_wire(void **state)
 {
     (void)state;
-    Hcl__Spec *spec = convert_schema(nspawn_options);
+    Hcl__Spec *spec = convert_schema(task_option_rows);
     size_t n_bytes = hcl__spec__get_packed_size(spec);
     CLEANUP_FREE uint8_t *bytes = malloc(n_bytes);
     CLEANUP_FREE uint8_t *again = malloc(n_bytes);
@@ -100,7 +100,7 @@ static void test_schema_survives_the_wire(void **state)
     hcl__spec__free_unpacked(spec, NULL);
 }
 
-static size_t count(const struct option *options)
+static size_t count(const struct option_row *options)
 {
     size_t n = 0;
 
@@ -110,7 +110,7 @@ static size_t count(const struct option *options)
 }
 
 /* A generic walk: every row is there, under its key and with its name. */
-static void check_rows(const struct option *options, const Hcl__Spec *spec)
+static void check_rows(const struct option_row *options, const Hcl__Spec *spec)
 {
     assert_int_equal(spec->block_case, HCL__SPEC__BLOCK_OBJECT);
     assert_int_equal(spec->object->n_attributes, count(options));
@@ -141,7 +141,7 @@ static void check_rows(const struct option *options, const Hcl__Spec *spec)
 static void test_every_row_is_in_the_schema(void **state)
 {
     (void)state;
-    const struct option *const tables[] = { nspawn_options, plugin_options };
+    const struct option_row *const tables[] = { task_option_rows, plugin_options };
 
     for (size_t i = 0; i < 2; i++) {
         Hcl__Spec *spec = convert_schema(tables[i]);

@@ -16,8 +16,8 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/lifecycle/events.h"
 #include "tasks/lifecycle/task.h"
+#include "tasks/lifecycle/task_events.h"
 #include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/reactor/fake_bus.h"
@@ -98,10 +98,10 @@ static struct scene *scene_new(enum task_state state)
     scene->systemd = fake_systemd_new(scene->fake, scene->event);
     scene->host.bus = bus_new(scene->event, fake_bus_address(scene->fake));
     scene->host.units = units_new(scene->host.bus);
-    scene->host.events = events_new(scene->event);
+    scene->host.events = task_events_new(scene->event);
     scene->host.gone = on_gone;
     scene->host.data = scene;
-    scene->watch = events_watch(scene->host.events, on_event, scene);
+    scene->watch = task_events_watch(scene->host.events, on_event, scene);
     scene->task = task_new(&scene->host, &spec, state);
     scene->task->unit.main_pid = getpid(); /* we are nspawn */
     scene->leader = start_leader();
@@ -131,7 +131,7 @@ static void scene_free(struct scene *scene)
         task_abandon(scene->task);
     task_free(scene->task);
     event_watch_free(scene->watch);
-    events_free(scene->host.events);
+    task_events_free(scene->host.events);
     units_free(scene->host.units);
     bus_free(scene->host.bus);
     fake_systemd_free(scene->systemd);

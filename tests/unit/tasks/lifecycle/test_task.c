@@ -13,8 +13,8 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/lifecycle/events.h"
 #include "tasks/lifecycle/task.h"
+#include "tasks/lifecycle/task_events.h"
 #include "tests/support/event.h"
 #include "tests/support/expect_abort.h"
 #include "tests/support/fd_leak.h"
@@ -55,7 +55,7 @@ static struct scene *scene_new(enum task_state state)
     scene->systemd = fake_systemd_new(scene->fake, scene->event);
     scene->host.bus = bus_new(scene->event, fake_bus_address(scene->fake));
     scene->host.units = units_new(scene->host.bus);
-    scene->host.events = events_new(scene->event);
+    scene->host.events = task_events_new(scene->event);
     scene->host.gone = on_gone;
     scene->host.data = scene;
     scene->task = task_new(&scene->host, &spec, state);
@@ -66,7 +66,7 @@ static struct scene *scene_new(enum task_state state)
 static void scene_free(struct scene *scene)
 {
     task_free(scene->task);
-    events_free(scene->host.events);
+    task_events_free(scene->host.events);
     units_free(scene->host.units);
     bus_free(scene->host.bus);
     fake_systemd_free(scene->systemd);
@@ -381,7 +381,7 @@ static void on_event(const struct task_event *event, void *data)
 static void test_what_a_task_tells_carries_its_name(void **state)
 {
     struct scene *scene = scene_new(TASK_RUNNING);
-    struct event_watch *watch = events_watch(scene->host.events, on_event, scene);
+    struct event_watch *watch = task_events_watch(scene->host.events, on_event, scene);
 
     (void)state;
     task_tell(scene->task, NULL, "%s %d", "code", 7);

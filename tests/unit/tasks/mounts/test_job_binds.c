@@ -21,7 +21,7 @@
 
 struct scene {
     char *dir; /* of the task; canonical */
-    struct nspawn_config config;
+    struct task_options config;
     struct nspawn_binds binds;
     struct fail fail;
 };
@@ -39,7 +39,7 @@ static struct scene set_up(void)
 
 static void tear_down(struct scene *scene)
 {
-    nspawn_config_done(&scene->config);
+    task_options_done(&scene->config);
     nspawn_binds_done(&scene->binds);
     fail_done(&scene->fail);
     scratch_dir_free(scene->dir);

@@ -1,5 +1,5 @@
 /* Which network a task gets, and where its address comes from: what can be, and each sentence about
- * what can't, those of nspawn_check's too. Ports and times: test_network_plan_ports.c. */
+ * what can't, those of task_options_check's too. Ports and times: test_network_plan_ports.c. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ static void test_each_option_is_a_kind_of_network(void **state)
     (void)state;
     network_group_init(&group);
     for (size_t i = 0; i < N(rows); i++) {
-        CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+        CLEANUP(task_options_done) struct task_options config = {};
         CLEANUP(network_plan_done) struct network_plan plan = {};
         CLEANUP_FAIL struct fail fail = {};
 
@@ -140,7 +140,7 @@ static void test_the_group_s_network_is_the_task_s(void **state)
         struct network_plan plan = network_group_expect(&group, options[i]);
         assert_int_equal(plan.kind, NETWORK_GROUP);
         assert_false(plan.needs_address);
-        assert_null(network_plan_link(&plan, &(struct nspawn_config){}));
+        assert_null(network_plan_link(&plan, &(struct task_options){}));
     }
     /* Nomad publishes its ports. */
     CLEANUP(network_plan_done)

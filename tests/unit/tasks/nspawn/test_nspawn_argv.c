@@ -10,7 +10,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/nspawn/nspawn_argv.h"
-#include "tasks/spec/nspawn_check.h"
+#include "tasks/spec/task_options_check.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/golden.h"
 #include "tests/support/tasks/spec/pack.h"
@@ -28,11 +28,11 @@ static struct nspawn_run run_of_web(void)
 static void make(const char *json, const struct nspawn_run *run, struct strv *argv)
 {
     CLEANUP(packed_done) struct packed packed = pack(json);
-    CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+    CLEANUP(task_options_done) struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
 
-    if (nspawn_config_decode(&config, packed.bytes, packed.n_bytes, &fail) < 0 ||
-        nspawn_check(&config, NULL, &fail) < 0)
+    if (task_options_decode(&config, packed.bytes, packed.n_bytes, &fail) < 0 ||
+        task_options_check(&config, NULL, &fail) < 0)
         fail_msg("%s: %s", json, fail_text(&fail));
     nspawn_argv(&config, run, argv);
 }
@@ -225,7 +225,7 @@ static void test_paths_of_binds_are_escaped(void **state)
 }
 
 /* Sets the option; answers what is to stand behind the '=' of its argument. */
-static const char *set_option(const struct option *option, struct nspawn_config *config)
+static const char *set_option(const struct option_row *option, struct task_options *config)
 {
     switch (option->type) {
     case OPTION_TYPE_TRISTATE:
@@ -248,17 +248,17 @@ static void test_every_row_adds_its_argument_alone(void **state)
     static const size_t n_fixed = 11; /* of every booted system, `--boot` and `ls` included */
 
     (void)state;
-    for (const struct option *option = nspawn_options; option->key != NULL; option++) {
+    for (const struct option_row *option = task_option_rows; option->key != NULL; option++) {
         if (option->argument == NULL)
             continue;
         CLEANUP(strv_done) struct strv argv = {};
-        CLEANUP(nspawn_config_done) struct nspawn_config config = {};
+        CLEANUP(task_options_done) struct task_options config = {};
         struct nspawn_run run = run_of_web();
         const char *value = set_option(option, &config);
         if (value == NULL)
             continue;
 
-        /* As nspawn_check leaves it when only this option was written. */
+        /* As task_options_check leaves it when only this option was written. */
         config.boot = TRISTATE_YES;
         config.process_two = TRISTATE_NO;
         strv_push(&config.command, "ls");

@@ -259,7 +259,7 @@ static void test_remove_takes_all_that_a_task_makes(void **state)
 
 /* --- the lock -------------------------------------------------------------------------------- */
 
-struct holder {
+struct target_await {
     pid_t pid;
     int order_fd; /* what it is told to do; its end is the child's, too */
 };
@@ -282,7 +282,7 @@ static void hold(bool create, int ready_fd, int order_fd)
     _exit(0);
 }
 
-static struct holder start_holder(bool create)
+static struct target_await start_holder(bool create)
 {
     int ready[2], order[2];
     char byte;
@@ -299,7 +299,7 @@ static struct holder start_holder(bool create)
     (void)close(order[0]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     (void)close(ready[0]);
-    return (struct holder){ pid, order[1] };
+    return (struct target_await){ pid, order[1] };
 }
 
 static void await_end(pid_t pid)
@@ -311,7 +311,7 @@ static void await_end(pid_t pid)
 }
 
 /* 'r': it removes the directory before it ends. */
-static void end_holder(struct holder *holder, char order)
+static void end_holder(struct target_await *holder, char order)
 {
     assert_int_equal(write(holder->order_fd, &order, 1), 1);
     holder->order_fd = close_fd(holder->order_fd);
@@ -328,7 +328,7 @@ static void expect_waiting(struct scene *scene)
 static void test_end_of_the_holder_is_awaited(void **state)
 {
     struct scene *scene = scene_new();
-    struct holder holder = start_holder(true);
+    struct target_await holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -343,7 +343,7 @@ static void test_end_of_the_holder_is_awaited(void **state)
 static void test_death_of_the_holder_frees_the_lock(void **state)
 {
     struct scene *scene = scene_new();
-    struct holder holder = start_holder(true);
+    struct target_await holder = start_holder(true);
     int status;
 
     (void)state;
@@ -361,7 +361,7 @@ static void test_death_of_the_holder_frees_the_lock(void **state)
 static void test_directory_that_its_holder_removed_is_not_taken(void **state)
 {
     struct scene *scene = scene_new();
-    struct holder holder = start_holder(true);
+    struct target_await holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -377,7 +377,7 @@ static void test_directory_that_its_holder_removed_is_not_taken(void **state)
 static void test_directory_that_its_holder_removed_is_made_anew(void **state)
 {
     struct scene *scene = scene_new();
-    struct holder holder = start_holder(true);
+    struct target_await holder = start_holder(true);
 
     (void)state;
     start(scene, true);
@@ -394,7 +394,7 @@ static void test_directory_that_its_holder_removed_is_made_anew(void **state)
 static void test_freed_op_says_nothing_and_holds_nothing(void **state)
 {
     struct scene *scene = scene_new();
-    struct holder holder = start_holder(true);
+    struct target_await holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -418,7 +418,7 @@ static void test_freed_directory_can_be_taken_by_another_process(void **state)
     (void)state;
     take(scene, true);
     scene->dir = runtime_dir_free(scene->dir);
-    struct holder holder = start_holder(false);
+    struct target_await holder = start_holder(false);
     end_holder(&holder, 'r');
     await_end(holder.pid);
     assert_false(exists(WEB));

@@ -13,14 +13,15 @@
 #include "tests/support/fd_leak.h"
 #include "tests/support/tasks/spec/option_tables.h"
 
-typedef void (*row_fn)(const struct option_table *table, const struct option *option);
+typedef void (*row_fn)(const struct option_table *table, const struct option_row *option);
 
 static void walk(row_fn check)
 {
     size_t n_rows = 0;
 
     for (const struct option_table *table = option_tables(); table->options != NULL; table++)
-        for (const struct option *option = table->options; option->key != NULL; option++, n_rows++)
+        for (const struct option_row *option = table->options; option->key != NULL;
+             option++, n_rows++)
             check(table, option);
     assert_true(n_rows > 30);
 }
@@ -31,7 +32,7 @@ static void walk(row_fn check)
             fail_msg("%s, option '%s': %s", (table)->name, (option)->key, #condition); \
     } while (false)
 
-static bool has_choice(const struct option *option, const char *value)
+static bool has_choice(const struct option_row *option, const char *value)
 {
     for (const char *const *choice = option->choices; *choice != NULL; choice++)
         if (strcmp(*choice, value) == 0)
@@ -54,7 +55,7 @@ static bool ends_with_value(const char *argument)
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
-static void check_key(const struct option_table *table, const struct option *option)
+static void check_key(const struct option_table *table, const struct option_row *option)
 {
     CHECK(option->type < OPTION_TYPE_MAX, table, option);
     CHECK(option->key[0] != '\0', table, option);
@@ -66,7 +67,7 @@ static void check_key(const struct option_table *table, const struct option *opt
     CHECK((option->nested != NULL) == (option->type == OPTION_TYPE_BLOCK), table, option);
 }
 
-static void check_default(const struct option_table *table, const struct option *option)
+static void check_default(const struct option_table *table, const struct option_row *option)
 {
     const char *literal = option->schema_default;
 
@@ -80,7 +81,7 @@ static void check_default(const struct option_table *table, const struct option 
         CHECK(option->fallback != NULL, table, option);
 }
 
-static void check_choices(const struct option_table *table, const struct option *option)
+static void check_choices(const struct option_table *table, const struct option_row *option)
 {
     if (option->choices == NULL)
         return;
@@ -96,7 +97,7 @@ static void check_choices(const struct option_table *table, const struct option 
         CHECK(has_choice(option, option->fallback), table, option);
 }
 
-static void check_argument(const struct option_table *table, const struct option *option)
+static void check_argument(const struct option_table *table, const struct option_row *option)
 {
     if (option->argument == NULL)
         return;
@@ -108,14 +109,14 @@ static void check_argument(const struct option_table *table, const struct option
         CHECK(ends_with_value(option->argument), table, option);
 }
 
-static void check_multiline(const struct option_table *table, const struct option *option)
+static void check_multiline(const struct option_table *table, const struct option_row *option)
 {
     CHECK(!option->multiline || is_text_type(option->type), table, option);
 }
 
-static void check_is_alone(const struct option_table *table, const struct option *option)
+static void check_is_alone(const struct option_table *table, const struct option_row *option)
 {
-    for (const struct option *other = table->options; other != option; other++) {
+    for (const struct option_row *other = table->options; other != option; other++) {
         CHECK(strcmp(other->key, option->key) != 0, table, option);
         CHECK(other->offset != option->offset, table, option);
     }
@@ -137,7 +138,7 @@ static void test_every_row_is_sound(void **state)
 /* --- fields ---------------------------------------------------------------------------------- */
 
 /* Another value than the one that means nothing, whatever the type. */
-static void set_field(const struct option *option, void *base)
+static void set_field(const struct option_row *option, void *base)
 {
     switch (option->type) {
     case OPTION_TYPE_BOOL:
@@ -166,7 +167,7 @@ static void set_field(const struct option *option, void *base)
     }
 }
 
-static void check_set_and_done(const struct option_table *table, const struct option *option)
+static void check_set_and_done(const struct option_table *table, const struct option_row *option)
 {
     CLEANUP_FREE char *base = alloc_zero(1, table->struct_size);
     CLEANUP_FREE char *zero = alloc_zero(1, table->struct_size);
@@ -176,7 +177,7 @@ static void check_set_and_done(const struct option_table *table, const struct op
     CHECK(option_is_set(option, base) == has_default, table, option);
     set_field(option, base);
     CHECK(option_is_set(option, base), table, option);
-    for (const struct option *other = table->options; other->key != NULL; other++)
+    for (const struct option_row *other = table->options; other->key != NULL; other++)
         if (other != option && !(other->type == OPTION_TYPE_STRING && other->schema_default != NULL))
             CHECK(!option_is_set(other, base), table, other);
     options_done(table->options, base);
@@ -191,7 +192,7 @@ static void test_every_field_is_set_and_freed_alone(void **state)
 
 static void test_schema_defaults_are_in_the_fields(void **state)
 {
-    static const struct option options[] = {
+    static const struct option_row options[] = {
         { .key = "a", .type = OPTION_TYPE_BOOL, .offset = 0, .schema_default = "true" },
         { .key = "b", .type = OPTION_TYPE_BOOL, .offset = 1, .schema_default = "false" },
         { .key = "c", .type = OPTION_TYPE_STRING, .offset = 8, .schema_default = "\"tar\"" },
@@ -216,7 +217,7 @@ static void test_schema_defaults_are_in_the_fields(void **state)
 
 static void test_keys_are_found_whole(void **state)
 {
-    const struct option *options = option_tables()->options;
+    const struct option_row *options = option_tables()->options;
 
     (void)state;
     assert_null(option_find(options, "imag", 4));

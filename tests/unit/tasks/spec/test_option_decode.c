@@ -10,10 +10,10 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/spec/msgpack.h"
-#include "tasks/spec/nspawn_options.h"
 #include "tasks/spec/option_decode.h"
+#include "tasks/spec/packed.h"
 #include "tasks/spec/plugin_options.h"
+#include "tasks/spec/task_options.h"
 #include "tests/support/expect_fail.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/tasks/spec/option_tables.h"
@@ -59,7 +59,7 @@ static const struct {
 };
 
 /* "'image': 'x', " unless that is the very option. */
-static char *entry_with_required(const struct option_table *table, const struct option *option,
+static char *entry_with_required(const struct option_table *table, const struct option_row *option,
                                  const char *value)
 {
     if (option->required || *table->required == '\0')
@@ -68,7 +68,7 @@ static char *entry_with_required(const struct option_table *table, const struct 
 }
 
 /* What a field holds without being written. */
-static bool is_default(const struct option *option, void *base)
+static bool is_default(const struct option_row *option, void *base)
 {
     if (option->type != OPTION_TYPE_STRING || option->schema_default == NULL)
         return !option_is_set(option, base);
@@ -80,12 +80,12 @@ static bool is_default(const struct option *option, void *base)
 
 static void expect_defaults(const struct option_table *table, void *base)
 {
-    for (const struct option *option = table->options; option->key != NULL; option++)
+    for (const struct option_row *option = table->options; option->key != NULL; option++)
         if (!is_default(option, base))
             fail_msg("%s: '%s' is left behind", table->name, option->key);
 }
 
-static void check_value(const struct option_table *table, const struct option *option, size_t v)
+static void check_value(const struct option_table *table, const struct option_row *option, size_t v)
 {
     CLEANUP_FREE char *json = entry_with_required(table, option, values[v].json);
     CLEANUP(packed_done) struct packed packed = pack(json);
@@ -112,7 +112,7 @@ static void test_every_row_takes_its_own_kind_and_refuses_others_by_name(void **
 {
     (void)state;
     for (const struct option_table *table = option_tables(); table->options != NULL; table++)
-        for (const struct option *option = table->options; option->key != NULL; option++)
+        for (const struct option_row *option = table->options; option->key != NULL; option++)
             for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++)
                 check_value(table, option, v);
 }
@@ -123,21 +123,21 @@ static void expect_refused(const char *json, int error, const char *text)
 {
     CLEANUP(packed_done) struct packed packed = pack(json);
     CLEANUP_FAIL struct fail fail = {};
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
-    expect_fail(nspawn_config_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, error,
+    expect_fail(task_options_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, error,
                 text);
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 static void expect_bytes_refused(const void *bytes, size_t n_bytes, int error, const char *text)
 {
     CLEANUP_FAIL struct fail fail = {};
     CLEANUP_FREE uint8_t *copy = alloc_memdup(bytes, n_bytes);
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
-    expect_fail(nspawn_config_decode(&config, copy, n_bytes, &fail), &fail, error, text);
-    nspawn_config_done(&config);
+    expect_fail(task_options_decode(&config, copy, n_bytes, &fail), &fail, error, text);
+    task_options_done(&config);
 }
 
 #define EXPECT_BYTES_REFUSED(literal, error, text) \
@@ -200,8 +200,8 @@ static void test_what_is_there_twice_is_refused(void **state)
 
 static void test_missing_option_is_told_with_its_meaning(void **state)
 {
-    CLEANUP_FREE char *text = alloc_printf(
-            "option 'image' is missing: %s", option_find(nspawn_options, "image", 5)->help);
+    CLEANUP_FREE char *text = alloc_printf("option 'image' is missing: %s",
+                                           option_find(task_option_rows, "image", 5)->help);
 
     (void)state;
     expect_refused("{}", -EINVAL, text);
@@ -217,7 +217,7 @@ static void test_missing_option_is_told_with_its_meaning(void **state)
 static int decode_text(const char *key, bool is_list, const char *text, size_t n_bytes,
                        struct fail *fail)
 {
-    struct nspawn_config config = {};
+    struct task_options config = {};
     msgpack_sbuffer buffer;
     msgpack_packer packer;
 
@@ -230,9 +230,9 @@ static int decode_text(const char *key, bool is_list, const char *text, size_t n
     if (is_list)
         msgpack_pack_array(&packer, 1);
     msgpack_pack_str_with_body(&packer, text, n_bytes);
-    int r = nspawn_config_decode(&config, (const uint8_t *)buffer.data, buffer.size, fail);
+    int r = task_options_decode(&config, (const uint8_t *)buffer.data, buffer.size, fail);
     msgpack_sbuffer_destroy(&buffer);
-    nspawn_config_done(&config);
+    task_options_done(&config);
     return r;
 }
 
@@ -262,13 +262,13 @@ static void test_text_as_bytes_is_text(void **state)
 {
     /* bin, as Go's encoder writes []byte */
     static const char bytes[] = "\x81\xc4\x05image\xc4\x06" "debian";
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
     (void)state;
-    assert_int_equal(nspawn_config_decode(&config, (const uint8_t *)bytes, sizeof(bytes) - 1, NULL),
+    assert_int_equal(task_options_decode(&config, (const uint8_t *)bytes, sizeof(bytes) - 1, NULL),
                      0);
     assert_string_equal(config.image, "debian");
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 /* --- numbers --------------------------------------------------------------------------------- */
@@ -278,9 +278,9 @@ static void expect_port(const char *json, const char *expected)
     CLEANUP_FREE char *text = alloc_printf("{'image': 'x', 'port_map': [{'p': %s}]}", json);
     CLEANUP(packed_done) struct packed packed = pack(text);
     CLEANUP_FAIL struct fail fail = {};
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
-    int r = nspawn_config_decode(&config, packed.bytes, packed.n_bytes, &fail);
+    int r = task_options_decode(&config, packed.bytes, packed.n_bytes, &fail);
     if (expected == NULL) {
         if (r != -EINVAL)
             fail_msg("%s: accepted", json);
@@ -289,7 +289,7 @@ static void expect_port(const char *json, const char *expected)
         assert_int_equal(r, 0);
         assert_string_equal(pairs_get(&config.port_map, "p"), expected);
     }
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 static void test_whole_numbers_come_in_many_forms(void **state)
@@ -340,10 +340,10 @@ static const char whole_config[] =
 static void test_values_arrive(void **state)
 {
     CLEANUP(packed_done) struct packed packed = pack(whole_config);
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
     (void)state;
-    assert_int_equal(nspawn_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(task_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_string_equal(config.image, "debian");
     assert_int_equal(config.boot, TRISTATE_NO);
     assert_int_equal(config.process_two, TRISTATE_YES);
@@ -357,20 +357,20 @@ static void test_values_arrive(void **state)
     assert_string_equal(config.image_download->verify, "no");
     assert_true(config.image_download->force);
     assert_string_equal(config.volatile_mode, "no");
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 static void test_later_map_of_a_list_wins(void **state)
 {
     CLEANUP(packed_done) struct packed packed = pack(whole_config);
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
     (void)state;
-    assert_int_equal(nspawn_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(task_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_int_equal(config.environment.n_items, 2);
     assert_string_equal(pairs_get(&config.environment, "A"), "2");
     assert_string_equal(pairs_get(&config.environment, "B"), "");
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 static void test_plugin_config_has_its_defaults_also_after_an_error(void **state)
@@ -457,14 +457,14 @@ static void test_any_change_of_a_byte_is_taken_or_refused(void **state)
         uint8_t before = packed.bytes[i];
         for (size_t c = 0; c < sizeof(changes); c++) {
             CLEANUP_FAIL struct fail fail = {};
-            struct nspawn_config config = {};
+            struct task_options config = {};
             packed.bytes[i] = changes[c];
-            int r = nspawn_config_decode(&config, packed.bytes, packed.n_bytes, &fail);
+            int r = task_options_decode(&config, packed.bytes, packed.n_bytes, &fail);
             assert_true(r == 0 || (r == fail.error && fail.message != NULL));
             if (r < 0)
                 expect_defaults(table, &config);
             n_refused += r < 0;
-            nspawn_config_done(&config);
+            task_options_done(&config);
         }
         packed.bytes[i] = before;
     }
@@ -524,10 +524,10 @@ static void check_many(const char *key, bool is_map)
     CLEANUP(packed_done) struct packed most = pack_many(key, is_map, OPTION_DECODE_ITEMS_MAX);
     CLEANUP(packed_done) struct packed more = pack_many(key, is_map, OPTION_DECODE_ITEMS_MAX + 1);
     CLEANUP_FREE char *text = alloc_printf("option '%s': 1025 items; at most 1024 are taken", key);
-    struct nspawn_config config = {};
+    struct task_options config = {};
 
-    assert_int_equal(nspawn_config_decode(&config, most.bytes, most.n_bytes, NULL), 0);
-    nspawn_config_done(&config);
+    assert_int_equal(task_options_decode(&config, most.bytes, most.n_bytes, NULL), 0);
+    task_options_done(&config);
     expect_bytes_refused(more.bytes, more.n_bytes, -E2BIG, text);
 }
 
@@ -541,7 +541,7 @@ static void test_items_are_limited(void **state)
 
 static void test_items_of_all_maps_of_a_list_are_counted(void **state)
 {
-    struct nspawn_config config = {};
+    struct task_options config = {};
     CLEANUP_FAIL struct fail fail = {};
     msgpack_sbuffer buffer;
     msgpack_packer packer;
@@ -561,10 +561,10 @@ static void test_items_of_all_maps_of_a_list_are_counted(void **state)
             msgpack_pack_str_with_body(&packer, text, strlen(text));
         }
     }
-    int r = nspawn_config_decode(&config, (const uint8_t *)buffer.data, buffer.size, &fail);
+    int r = task_options_decode(&config, (const uint8_t *)buffer.data, buffer.size, &fail);
     msgpack_sbuffer_destroy(&buffer);
     expect_fail(r, &fail, -E2BIG, "option 'bind': 1026 items; at most 1024 are taken");
-    nspawn_config_done(&config);
+    task_options_done(&config);
 }
 
 int main(void)

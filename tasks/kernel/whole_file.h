@@ -1,8 +1,0 @@
-/* Files of ours that are whole or not there: written beside, and renamed. */
-#pragma once
-
-#include <stddef.h>
-#include <sys/types.h>
-
-/* Replaces what is there. Negative errno: it is as before. */
-int whole_file_write(const char *path, const void *bytes, size_t n_bytes, mode_t mode);
