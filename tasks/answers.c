@@ -8,8 +8,8 @@
 
 struct answer {
     STAILQ_ENTRY(answer) entry;
-    driver_done_fn done;       /* one of these two */
-    driver_started_fn started;
+    task_done_fn done; /* one of these two */
+    task_started_fn started;
     void *data;
     struct fail fail;
 };
@@ -61,12 +61,12 @@ static struct answer *add(struct answers *answers, void *data, struct fail *fail
     return answer;
 }
 
-void answers_add(struct answers *answers, driver_done_fn done, void *data, struct fail *fail)
+void answers_add(struct answers *answers, task_done_fn done, void *data, struct fail *fail)
 {
     add(answers, data, fail)->done = done;
 }
 
-void answers_add_unstarted(struct answers *answers, driver_started_fn done, void *data,
+void answers_add_unstarted(struct answers *answers, task_started_fn done, void *data,
                            struct fail *fail)
 {
     assert(fail->error < 0);

@@ -4,7 +4,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "tasks/driver.h"
+#include "tasks/lifecycle/task_answers.h"
 
 struct answers;
 
@@ -13,7 +13,7 @@ struct answers *answers_new(sd_event *event);
 struct answers *answers_free(struct answers *answers);
 
 /* Takes the content of `fail`; NULL: success. In order. */
-void answers_add(struct answers *answers, driver_done_fn done, void *data, struct fail *fail);
+void answers_add(struct answers *answers, task_done_fn done, void *data, struct fail *fail);
 /* For a start: always a failure. */
-void answers_add_unstarted(struct answers *answers, driver_started_fn done, void *data,
+void answers_add_unstarted(struct answers *answers, task_started_fn done, void *data,
                            struct fail *fail);

@@ -1,4 +1,4 @@
-/* The table of tasks, and what can be asked of one. What a task does with it: task.h. */
+/* The table of tasks, and what can be asked of one. What happens to a task then: lifecycle.h. */
 #include "tasks/driver.h"
 
 #include <assert.h>
@@ -13,16 +13,13 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/answers.h"
-#include "tasks/exec/exec.h"
 #include "tasks/fingerprint/fingerprint.h"
 #include "tasks/kernel/cgroup.h"
-#include "tasks/lifecycle/task.h"
-#include "tasks/lifecycle/task_events.h"
+#include "tasks/lifecycle/lifecycle.h"
+#include "tasks/lifecycle/task_kill.h"
 #include "tasks/resources/stats.h"
 #include "tasks/spec/plugin_options.h"
 #include "tasks/spec/signal_name.h"
-#include "tasks/spec/task_check.h"
-#include "tasks/spec/task_options_check.h"
 
 struct driver {
     struct bus *bus;
@@ -52,7 +49,7 @@ static struct task *find_machine(const struct driver *driver, const char *machin
     struct task *task;
 
     LIST_FOREACH(task, &driver->tasks, entry)
-        if (strcmp(task->machine, machine) == 0)
+        if (strcmp(task->names.machine, machine) == 0)
             return task;
     return NULL;
 }
@@ -64,7 +61,7 @@ static int fail_unknown(const char *id, struct fail *reterr)
 
 static struct task *add_task(struct driver *driver, struct task_spec *spec, enum task_state state)
 {
-    struct task *task = task_new(&driver->host, spec, state);
+    struct task *task = lifecycle_new(&driver->host, spec, state);
 
     LIST_INSERT_HEAD(&driver->tasks, task, entry);
     return task;
@@ -74,7 +71,7 @@ static void on_task_gone(struct task *task, void *data)
 {
     (void)data;
     LIST_REMOVE(task, entry);
-    task_free(task);
+    lifecycle_free(task);
 }
 
 /* --- start, recover -------------------------------------------------------------------------- */
@@ -89,49 +86,32 @@ static int check_free(const struct driver *driver, const struct task *task, stru
         if (strcmp(other->spec.id, task->spec.id) == 0)
             return fail_set(reterr, -EEXIST, "task '%s' is %s already", task->spec.id,
                             task_state_name(other->state));
-        if (strcmp(other->machine, task->machine) == 0)
+        if (strcmp(other->names.machine, task->names.machine) == 0)
             return fail_set_recoverable(reterr, -EEXIST,
                                         "machine '%s' is still that of task '%s', which is %s",
-                                        task->machine, other->spec.id,
+                                        task->names.machine, other->spec.id,
                                         task_state_name(other->state));
     }
     return 0;
 }
 
-static int prepare_start(struct driver *driver, struct task *task, struct fail *reterr)
-{
-    int r = check_free(driver, task, reterr);
-    if (r >= 0)
-        r = task_options_decode(&task->config, task->spec.config, task->spec.config_bytes, reterr);
-    if (r >= 0)
-        r = task_options_check(&task->config, task->spec.user, reterr);
-    if (r >= 0)
-        r = task_check(&task->spec, &driver->config, reterr);
-    if (r >= 0)
-        r = network_plan_make(&task->config, &task->spec, &task->plan, reterr);
-    if (r >= 0 && task->plan.kind == NETWORK_PRIVATE)
-        task->config.private_network = TRISTATE_YES; /* also where the group says so */
-    return r;
-}
-
-void driver_start_task(struct driver *driver, struct task_spec *spec, driver_started_fn done,
+void driver_start_task(struct driver *driver, struct task_spec *spec, task_started_fn done,
                        void *data)
 {
     struct task *task = add_task(driver, spec, TASK_STARTING);
     CLEANUP_FAIL struct fail fail = {};
 
-    if (prepare_start(driver, task, &fail) < 0) {
-        on_task_gone(task, driver);
-        answers_add_unstarted(driver->answers, done, data, &fail);
+    int r = check_free(driver, task, &fail);
+    if (r >= 0)
+        r = lifecycle_start(task, done, data, &fail);
+    if (r >= 0)
         return;
-    }
-    task->started_done = done;
-    task->done_data = data;
-    task_start(task);
+    on_task_gone(task, driver);
+    answers_add_unstarted(driver->answers, done, data, &fail);
 }
 
 void driver_recover_task(struct driver *driver, struct task_spec *spec, const uint8_t *driver_state,
-                         size_t n_bytes, driver_done_fn done, void *data)
+                         size_t n_bytes, task_done_fn done, void *data)
 {
     CLEANUP_FAIL struct fail fail = {};
     const struct task *known = find_task(driver, spec->id);
@@ -147,14 +127,11 @@ void driver_recover_task(struct driver *driver, struct task_spec *spec, const ui
     struct task *task = add_task(driver, spec, TASK_RECOVERING);
     int r = check_free(driver, task, &fail);
     if (r >= 0)
-        r = task_recover(task, driver_state, n_bytes, &fail);
-    if (r < 0) {
-        on_task_gone(task, driver);
-        answers_add(driver->answers, done, data, &fail);
+        r = lifecycle_recover(task, driver_state, n_bytes, done, data, &fail);
+    if (r >= 0)
         return;
-    }
-    task->recovered_done = done;
-    task->done_data = data;
+    on_task_gone(task, driver);
+    answers_add(driver->answers, done, data, &fail);
 }
 
 /* --- wait, stop, destroy, signal ------------------------------------------------------------- */
@@ -166,12 +143,12 @@ int driver_wait_task(struct driver *driver, const char *id, task_exited_fn done,
 
     if (task == NULL)
         return fail_unknown(id, reterr);
-    *ret = task_wait(task, done, data);
+    *ret = lifecycle_wait(task, done, data);
     return 0;
 }
 
 void driver_stop_task(struct driver *driver, const char *id, uint64_t timeout_usec,
-                      const char *signal, driver_done_fn done, void *data)
+                      const char *signal, task_done_fn done, void *data)
 {
     struct task *task = find_task(driver, id);
     CLEANUP_FAIL struct fail fail = {};
@@ -189,8 +166,8 @@ void driver_stop_task(struct driver *driver, const char *id, uint64_t timeout_us
         task_requests_add(&task->stops, done, data);
     else
         answers_add(driver->answers, done, data, NULL);
-    if (task_is_alive(task))
-        task_stop(task, number, timeout_usec);
+    task_raise(task, LIFECYCLE_STOP,
+               &(const struct lifecycle_args){ .signal = number, .usec = timeout_usec });
 }
 
 /* "<alloc id>/<task name>/<hex>", Nomad's form. Strings of *ret_name are heap. */
@@ -206,7 +183,7 @@ static int split_id(const char *id, char **ret_alloc, char **ret_name)
 }
 
 /* A task that could not be recovered, or ended while no plugin ran, may have left things. */
-static void destroy_unknown(struct driver *driver, const char *id, driver_done_fn done, void *data)
+static void destroy_unknown(struct driver *driver, const char *id, task_done_fn done, void *data)
 {
     struct task_spec spec = {};
 
@@ -215,18 +192,18 @@ static void destroy_unknown(struct driver *driver, const char *id, driver_done_f
         return;
     }
     spec.id = alloc_strdup(id);
-    struct task *task = task_new(&driver->host, &spec, TASK_REMOVING);
-    if (find_machine(driver, task->machine) != NULL) { /* a later start of the same task */
-        task_free(task);
+    struct task *task = lifecycle_new(&driver->host, &spec, TASK_REMOVING);
+    if (find_machine(driver, task->names.machine) != NULL) { /* a later start of the same task */
+        lifecycle_free(task);
         answers_add(driver->answers, done, data, NULL);
         return;
     }
     LIST_INSERT_HEAD(&driver->tasks, task, entry);
     task_requests_add(&task->destroys, done, data);
-    task_remove_lost(task);
+    lifecycle_remove_lost(task);
 }
 
-void driver_destroy_task(struct driver *driver, const char *id, bool force, driver_done_fn done,
+void driver_destroy_task(struct driver *driver, const char *id, bool force, task_done_fn done,
                          void *data)
 {
     struct task *task = find_task(driver, id);
@@ -243,14 +220,11 @@ void driver_destroy_task(struct driver *driver, const char *id, bool force, driv
         return;
     }
     task_requests_add(&task->destroys, done, data);
-    if (task_is_alive(task))
-        task_stop(task, SIGKILL, 0);
-    else if (task->state == TASK_EXITED)
-        task_remove(task);
+    task_raise(task, LIFECYCLE_DESTROY, NULL);
 }
 
 void driver_signal_task(struct driver *driver, const char *id, const char *signal,
-                        driver_done_fn done, void *data)
+                        task_done_fn done, void *data)
 {
     struct task *task = find_task(driver, id);
     CLEANUP_FAIL struct fail fail = {};
@@ -260,10 +234,10 @@ void driver_signal_task(struct driver *driver, const char *id, const char *signa
     } else {
         int number = signal_name_parse(signal != NULL ? signal : "", &fail);
         if (number == SIGSTOP || number == SIGCONT) {
-            if (task_freeze(task, number, done, data, &fail) >= 0)
+            if (lifecycle_freeze(task, number, done, data, &fail) >= 0)
                 return;
         } else if (number >= 0) {
-            (void)task_signal(task, number, &fail);
+            (void)task_kill_signal(task, number, &fail);
         }
     }
     answers_add(driver->answers, done, data, &fail);
@@ -273,7 +247,7 @@ void driver_signal_task(struct driver *driver, const char *id, const char *signa
 
 static void describe_network(struct driver *driver, const struct task *task)
 {
-    const struct network_record *record = networks_find(driver->host.networks, task->machine);
+    const struct network_record *record = networks_find(driver->host.networks, task->names.machine);
     static const char *const keys[NETWORK_RECORD_FAMILIES] = { "address", "address6" };
 
     for (size_t i = 0; record != NULL && i < NETWORK_RECORD_FAMILIES; i++) {
@@ -287,9 +261,9 @@ static void describe_network(struct driver *driver, const struct task *task)
 static void describe(struct driver *driver, const struct task *task)
 {
     pairs_done(&driver->attributes);
-    pairs_set(&driver->attributes, "machine", task->machine);
-    pairs_set(&driver->attributes, "unit", task->unit_name);
-    pairs_set(&driver->attributes, "slice", task->slice);
+    pairs_set(&driver->attributes, "machine", task->names.machine);
+    pairs_set(&driver->attributes, "unit", task->names.unit);
+    pairs_set(&driver->attributes, "slice", task->names.slice);
     pairs_set(&driver->attributes, "mode", task->is_booted ? "boot" : "process");
     if (task->image != NULL)
         pairs_set(&driver->attributes, "image", task->image);
@@ -350,7 +324,7 @@ int driver_exec_start(struct driver *driver, const char *id, const struct exec_a
 
     if (task == NULL)
         return fail_unknown(id, reterr);
-    return exec_start(task, args, events, data, ret, reterr);
+    return lifecycle_exec(task, args, events, data, ret, reterr);
 }
 
 struct event_watch *driver_watch_events(struct driver *driver, task_event_fn event, void *data)
@@ -401,6 +375,7 @@ struct driver *driver_new(struct bus *bus)
         .events = task_events_new(bus_event(bus)),
         .networks = networks_new(bus_event(bus), &driver->config, RUNTIME_DIR_ROOT),
         .config = &driver->config,
+        .raise = lifecycle_handle,
         .gone = on_task_gone,
         .data = driver,
     };
@@ -423,7 +398,7 @@ struct driver *driver_free(struct driver *driver)
     while (!LIST_EMPTY(&driver->tasks)) {
         struct task *task = LIST_FIRST(&driver->tasks);
 
-        task_abandon(task);
+        lifecycle_abandon(task);
         on_task_gone(task, driver);
     }
     driver->answers = answers_free(driver->answers);

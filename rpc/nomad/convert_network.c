@@ -13,7 +13,7 @@ static bool is_empty(const char *text)
 
 /* --- namespace ------------------------------------------------------------------------------- */
 
-static int take_mode(const Nomad__NetworkIsolationSpec *isolation, enum task_network *ret,
+static int take_mode(const Nomad__NetworkIsolationSpec *isolation, enum task_isolation *ret,
                      struct fail *reterr)
 {
     switch (isolation->mode) {

@@ -16,7 +16,7 @@ static void answer_with(struct call *call, const struct fail *fail, const Protob
 
 /* --- start, recover -------------------------------------------------------------------------- */
 
-static void reply_started(struct call *call, const struct driver_started *started,
+static void reply_started(struct call *call, const struct task_started *started,
                           Nomad__NetworkOverride *network)
 {
     const Nomad__StartTaskRequest *request = (const Nomad__StartTaskRequest *)call_request(call);
@@ -38,7 +38,7 @@ static void reply_started(struct call *call, const struct driver_started *starte
 
 typedef Nomad__NetworkOverride__PortMapEntry port_entry;
 
-static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
+static void on_started(const struct task_started *started, const struct fail *fail, void *data)
 {
     Nomad__NetworkOverride network = NOMAD__NETWORK_OVERRIDE__INIT;
     CLEANUP(strv_done) struct strv texts = {};
@@ -47,7 +47,7 @@ static void on_started(const struct driver_started *started, const struct fail *
         call_fail(data, fail);
         return;
     }
-    const struct driver_network *told = &started->network;
+    const struct task_network_address *told = &started->network;
     CLEANUP_FREE port_entry *entries = alloc_zero(told->n_ports + 1, sizeof(*entries));
     CLEANUP_FREE port_entry **list = (port_entry **)alloc_zero(told->n_ports + 1, sizeof(*list));
     for (size_t i = 0; i < told->n_ports; i++) {

@@ -31,7 +31,7 @@ struct stream {
 
 struct exec {
     LIST_ENTRY(exec) entry;
-    struct task *task;
+    sd_event *event;
     struct exec_scope *scope;
     const struct exec_events *events;
     void *data;
@@ -105,14 +105,26 @@ static void end_if_done(struct exec *exec)
         end(exec);
 }
 
-void exec_end_all(struct task *task, const char *why)
+void execs_init(struct execs *execs)
 {
-    while (!LIST_EMPTY(&task->execs)) {
-        struct exec *exec = LIST_FIRST(&task->execs);
+    LIST_INIT(&execs->running);
+    LIST_INIT(&execs->scopes);
+}
+
+void execs_end(struct execs *execs, const char *why)
+{
+    while (!LIST_EMPTY(&execs->running)) {
+        struct exec *exec = LIST_FIRST(&execs->running);
 
         (void)fail_set(&exec->fail, -ECANCELED, "the command was killed: %s", why);
         end(exec);
     }
+}
+
+void execs_done(struct execs *execs)
+{
+    assert(LIST_EMPTY(&execs->running));
+    exec_scopes_done(&execs->scopes);
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *data)
@@ -184,7 +196,7 @@ static void watch_stream(struct exec *exec, enum exec_stream which, int fd)
     struct stream *stream = &exec->streams[which];
 
     stream->fd = fd;
-    int r = sd_event_add_io(bus_event(exec->task->host->bus), &stream->source, fd, EPOLLIN,
+    int r = sd_event_add_io(exec->event, &stream->source, fd, EPOLLIN,
                             which == EXEC_STDOUT ? on_stdout : on_stderr, exec);
     assert(r >= 0);
     (void)sd_event_source_set_description(stream->source, "exec-output");
@@ -226,8 +238,7 @@ static int on_writable(sd_event_source *source, int fd, uint32_t events, void *d
 static void watch_stdin(struct exec *exec, int fd)
 {
     exec->stdin_fd = fd;
-    int r = sd_event_add_io(bus_event(exec->task->host->bus), &exec->writable, fd, EPOLLOUT,
-                            on_writable, exec);
+    int r = sd_event_add_io(exec->event, &exec->writable, fd, EPOLLOUT, on_writable, exec);
     assert(r >= 0);
     (void)sd_event_source_set_description(exec->writable, "exec-input");
 }
@@ -376,7 +387,7 @@ static int on_exited(sd_event_source *source, int fd, uint32_t events, void *dat
 
 static void watch(struct exec *exec, struct exec_ends *ends, uint64_t timeout_usec)
 {
-    sd_event *event = bus_event(exec->task->host->bus);
+    sd_event *event = exec->event;
 
     exec->report_fd = TAKE_FD(ends->report[0]);
     int r = sd_event_add_io(event, &exec->report, exec->report_fd, EPOLLIN, on_report, exec);
@@ -400,12 +411,12 @@ static void watch(struct exec *exec, struct exec_ends *ends, uint64_t timeout_us
     (void)sd_event_source_set_description(exec->timeout, "exec-timeout");
 }
 
-static struct exec *exec_new(struct task *task, const struct exec_args *args,
+static struct exec *exec_new(const struct exec_place *place, const struct exec_args *args,
                              const struct exec_events *events, void *data)
 {
     struct exec *exec = ALLOC_NEW(struct exec);
 
-    exec->task = task;
+    exec->event = place->event;
     exec->events = events;
     exec->data = data;
     exec->tty = args->tty;
@@ -414,25 +425,25 @@ static struct exec *exec_new(struct task *task, const struct exec_args *args,
         exec->streams[i].fd = -EBADF;
     exec->queue = evbuffer_new();
     assert(exec->queue != NULL);
-    LIST_INSERT_HEAD(&task->execs, exec, entry);
+    LIST_INSERT_HEAD(&place->execs->running, exec, entry);
     return exec;
 }
 
-static int run(struct exec *exec, const struct exec_args *args, struct fail *reterr)
+static int run(struct exec *exec, const struct exec_place *place, const struct exec_args *args,
+               struct fail *reterr)
 {
     CLEANUP(exec_ends_done) struct exec_ends ends = EXEC_ENDS_NONE;
-    CLEANUP_FREE char *path = task_unit_cgroup_path(exec->task);
 
-    int r = path == NULL ? -EOPNOTSUPP
-                         : exec_scope_new(bus_event(exec->task->host->bus), path,
-                                          &exec->task->exec_scopes, &exec->scope);
+    int r = place->unit_cgroup == NULL ? -EOPNOTSUPP
+                                       : exec_scope_new(exec->event, place->unit_cgroup,
+                                                        &place->execs->scopes, &exec->scope);
     if (r < 0)
         return fail_set(reterr, r, "cannot make a cgroup for the command: %s", strerror(-r));
     r = exec_ends_make(&ends, args->tty);
     const struct exec_child child = {
-        .leader = exec->task->leader,
-        .leader_fd = exec->task->leader_fd,
-        .dir_fd = runtime_dir_fd(exec->task->dir),
+        .leader = place->leader,
+        .leader_fd = place->leader_fd,
+        .dir_fd = place->dir_fd,
         .report_fd = ends.report[1],
         .fds = { ends.in[0], ends.out[1], ends.err[1] },
         .tty = args->tty,
@@ -446,27 +457,16 @@ static int run(struct exec *exec, const struct exec_args *args, struct fail *ret
     return 0;
 }
 
-static int check(const struct task *task, const struct exec_args *args, struct fail *reterr)
+int exec_start(const struct exec_place *place, const struct exec_args *args,
+               const struct exec_events *events, void *data, struct exec **ret, struct fail *reterr)
 {
     if (args->argv->n_items == 0 || args->argv->items[0][0] == '\0')
         return fail_set(reterr, -EINVAL, "there is no command to execute");
-    if (task->state != TASK_RUNNING && task->state != TASK_STOPPING)
-        return fail_set(reterr, -ESRCH, "the task is %s: nothing can be executed in it",
-                        task_state_name(task->state));
-    if (task->leader_fd < 0)
+    if (place->leader_fd < 0)
         return fail_set(reterr, -ESRCH,
                         "the container's PID 1 is not known: machined did not tell it");
-    return 0;
-}
-
-int exec_start(struct task *task, const struct exec_args *args, const struct exec_events *events,
-               void *data, struct exec **ret, struct fail *reterr)
-{
-    int r = check(task, args, reterr);
-    if (r < 0)
-        return r;
-    struct exec *exec = exec_new(task, args, events, data);
-    r = run(exec, args, reterr);
+    struct exec *exec = exec_new(place, args, events, data);
+    int r = run(exec, place, args, reterr);
     if (r < 0)
         exec_free(exec);
     else

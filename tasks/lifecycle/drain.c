@@ -1,4 +1,5 @@
-/* The end of a container: its last output goes to Nomad, then the result is known. */
+#include "tasks/lifecycle/drain.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,8 +11,7 @@
 #include "reactor/log.h"
 #include "tasks/inside/init_link.h"
 #include "tasks/kernel/cgroup.h"
-#include "tasks/lifecycle/task.h"
-#include "tasks/network/task_network.h"
+#include "tasks/lifecycle/stop.h"
 #include "tasks/nspawn/leader.h"
 
 /* nspawn's exit code when what ran inside asked for a reboot. */
@@ -68,14 +68,15 @@ static bool take_kill(struct task *task)
 {
     const struct unit_state *unit = &task->unit;
 
-    if (!task->is_killed || (unit->exit_code == CLD_EXITED && unit->exit_status != 1))
+    if (task->stop == NULL || !stop_has_killed(task->stop) ||
+        (unit->exit_code == CLD_EXITED && unit->exit_status != 1))
         return false;
     set_exit(task, SIGKILL);
     return true;
 }
 
 /* nspawn's exit is the container's (nspawn-facts 1.4); a signal ended nspawn itself. */
-static void note_exit(struct task *task)
+void drain_note_exit(struct task *task)
 {
     const struct unit_state *unit = &task->unit;
 
@@ -132,24 +133,10 @@ static void on_drained(const struct fail *fail, void *data)
     tell_exec_failure(task);
     note_oom(task);
     task->logs = task_logs_free(task->logs);
-    task_set_state(task, TASK_EXITED);
+    task_raise(task, LIFECYCLE_DRAINED, NULL);
 }
 
-void task_drain(struct task *task)
+void drain_begin(struct task *task)
 {
-    note_exit(task);
-    task->leader = 0;
-    task->leader_fd = close_fd(task->leader_fd);
-    task->op = unit_op_free(task->op);
-    task_end_freeze(task);
-    task_end_status(task);
-    task->notify = notify_free(task->notify);
-    task_network_end(task);
-    task->oom = oom_watch_free(task->oom);
-    task->oom_survived = sd_event_source_disable_unref(task->oom_survived);
-    task->ownership = ownership_free(task->ownership);
-    task->stop_timer = sd_event_source_disable_unref(task->stop_timer);
-    task->settle = sd_event_source_disable_unref(task->settle);
-    task_set_state(task, TASK_DRAINING);
     task_logs_finish(task->logs, on_drained, task);
 }

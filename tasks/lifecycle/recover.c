@@ -1,5 +1,5 @@
-/* Finding a task again after the plugin or the agent was restarted. Everything is where it was:
- * the unit with systemd, the FIFOs and their names in the runtime directory. */
+#include "tasks/lifecycle/recover.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,22 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/flow.h"
 #include "reactor/log.h"
-#include "tasks/lifecycle/task.h"
-#include "tasks/network/task_network.h"
+#include "tasks/lifecycle/voice.h"
 #include "tasks/persist/driver_state.h"
+#include "tasks/systemd/machined.h"
+
+struct recovery {
+    struct task *task;
+    struct flow *flow;
+    struct runtime_dir_op *dir_op;
+    struct machined_op *machined;
+    bool is_unit_awaited;
+    task_done_fn done; /* NULL: told */
+    void *data;
+    struct fail fail;
+};
 
 /* --- Nomad's record -------------------------------------------------------------------------- */
 
@@ -29,14 +41,13 @@ static int check_boot(const struct driver_state *state, struct fail *fail)
 
 static int take_state(struct task *task, const struct driver_state *state, struct fail *fail)
 {
-    if (strcmp(state->machine, task->machine) != 0)
+    if (strcmp(state->machine, task->names.machine) != 0)
         return fail_set(fail, -EINVAL, "the driver state is of machine '%s', the task's is '%s'",
-                        state->machine, task->machine);
+                        state->machine, task->names.machine);
     int r = check_boot(state, fail);
     if (r < 0)
         return r;
     task->is_booted = state->boot;
-    task->is_ready_told = true; /* or may have been */
     task->is_under_init = state->as_pid2;
     task->uid_base = state->uid_base;
     task->started_usec = state->started_usec;
@@ -55,27 +66,28 @@ static int take_state(struct task *task, const struct driver_state *state, struc
 
 static void on_dir_taken(struct runtime_dir *dir, const struct fail *fail, void *data)
 {
-    struct task *task = data;
+    struct recovery *recovery = data;
     CLEANUP_FAIL struct fail own = {};
 
-    task->dir_op = NULL;
-    task->dir = dir;
+    recovery->dir_op = NULL;
+    recovery->task->dir = dir;
     if (fail == NULL) {
-        flow_continue(task->flow);
+        flow_continue(recovery->flow);
         return;
     }
     if (fail->error == -ENOENT)
         (void)fail_set(&own, -ENOENT, "task not found for given id: it has been removed");
-    flow_fail(task->flow, own.error < 0 ? &own : fail);
+    flow_fail(recovery->flow, own.error < 0 ? &own : fail);
 }
 
 static int take_dir(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    struct recovery *recovery = data;
+    const struct task *task = recovery->task;
 
     (void)fail;
-    task->dir_op = runtime_dir_take(bus_event(task->host->bus), task->machine, false, on_dir_taken,
-                                    task);
+    recovery->dir_op = runtime_dir_take(task_event_loop(task), task->names.machine, false,
+                                        on_dir_taken, recovery);
     return FLOW_WAIT;
 }
 
@@ -83,84 +95,84 @@ static int check_unit(const struct task *task, struct fail *fail)
 {
     if (!task->unit.loaded)
         return fail_set(fail, -ENOENT, "task not found for given id: its unit '%s' is gone",
-                        task->unit_name);
+                        task->names.unit);
     if (strcmp(task->unit.invocation_id, task->invocation_id) != 0)
         return fail_set(fail, -ENOENT,
                         "task not found for given id: the unit '%s' is of another start",
-                        task->unit_name);
+                        task->names.unit);
     return 0;
 }
 
-static void on_unit_changed(const struct unit_state *state, void *data)
+void recovery_handle_unit(struct recovery *recovery)
 {
-    struct task *task = data;
     CLEANUP_FAIL struct fail fail = {};
 
-    task->unit = *state;
-    if (task->state == TASK_RUNNING || task->state == TASK_STOPPING) {
-        task_handle_unit(task);
-    } else if (task->is_awaited) {
-        task->is_awaited = false;
-        if (check_unit(task, &fail) < 0)
-            flow_fail(task->flow, &fail);
-        else
-            flow_continue(task->flow);
-    }
+    if (!recovery->is_unit_awaited)
+        return;
+    recovery->is_unit_awaited = false;
+    if (check_unit(recovery->task, &fail) < 0)
+        flow_fail(recovery->flow, &fail);
+    else
+        flow_continue(recovery->flow);
 }
 
 static int read_unit(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    struct recovery *recovery = data;
 
     (void)fail;
-    task->is_awaited = true;
-    task->watch = unit_watch_new(task->host->bus, task->unit_name, on_unit_changed, task);
+    recovery->is_unit_awaited = true;
+    task_watch_unit(recovery->task);
     return FLOW_WAIT;
 }
 
 static void on_leader(pid_t leader, const struct fail *fail, void *data)
 {
-    struct task *task = data;
+    struct recovery *recovery = data;
+    struct task *task = recovery->task;
 
-    task->machined = NULL;
+    recovery->machined = NULL;
     task_note_leader(task, leader);
     if (fail != NULL)
         log_task_warn(task->spec.id, "%s; until it is known, the task can only be killed",
                       fail_text(fail));
-    flow_continue(task->flow);
+    flow_continue(recovery->flow);
 }
 
 static int find_leader(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    struct recovery *recovery = data;
+    const struct task *task = recovery->task;
 
     (void)fail;
     if (unit_state_has_ended(&task->unit))
         return 0;
-    task->machined = machined_find_leader(task->host->bus, task->machine, on_leader, task);
+    recovery->machined = machined_find_leader(task->host->bus, task->names.machine, on_leader,
+                                              recovery);
     return FLOW_WAIT;
 }
 
-static int follow(void *data, struct fail *fail)
+static int follow_output(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    const struct recovery *recovery = data;
+    struct task *task = recovery->task;
     struct task_logs_args args = {
         .task = task->spec.id,
         .dir_fd = runtime_dir_fd(task->dir),
         .stdout_path = task->spec.stdout_path,
         .stderr_path = task->spec.stderr_path,
-        .holder = task->holder_name,
-        .slice = task->slice,
+        .holder = task->names.holder,
+        .slice = task->names.slice,
         .recovered = true,
     };
 
     int r = task_logs_new(task->host->units, &args, &task->logs, fail);
-    return r < 0 ? r : task_follow_notify(task, fail);
+    return r < 0 ? r : voice_new(task, true, &task->voice, fail);
 }
 
 static void on_owned(const struct fail *fail, void *data)
 {
-    struct task *task = data;
+    const struct task *task = data;
 
     if (fail != NULL)
         log_task_warn(task->spec.id, "files in the task's directories may not be readable: %s",
@@ -170,13 +182,14 @@ static void on_owned(const struct fail *fail, void *data)
 /* The task runs on whatever becomes of this. */
 static int follow_dirs(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    const struct recovery *recovery = data;
+    struct task *task = recovery->task;
     CLEANUP_FAIL struct fail own = {};
 
     (void)fail;
     if (task->shifted_dirs.n_items > 0 && !unit_state_has_ended(&task->unit) &&
-        ownership_new(bus_event(task->host->bus), &task->shifted_dirs, task->uid_base, on_owned,
-                      task, &task->ownership, &own) < 0)
+        ownership_new(task_event_loop(task), &task->shifted_dirs, task->uid_base, on_owned, task,
+                      &task->ownership, &own) < 0)
         on_owned(&own, task);
     return 0;
 }
@@ -184,62 +197,89 @@ static int follow_dirs(void *data, struct fail *fail)
 /* Nobody hears any more what an earlier plugin executed. */
 static int clear_execs(void *data, struct fail *fail)
 {
-    struct task *task = data;
+    const struct recovery *recovery = data;
+    struct task *task = recovery->task;
     CLEANUP_FREE char *path = task_unit_cgroup_path(task);
 
     (void)fail;
     if (path != NULL)
-        exec_scopes_clear(bus_event(task->host->bus), path, &task->exec_scopes);
+        exec_scopes_clear(task_event_loop(task), path, &task->execs.scopes);
+    return 0;
+}
+
+static int follow_network(void *data, struct fail *fail)
+{
+    const struct recovery *recovery = data;
+    const struct task *task = recovery->task;
+
+    (void)fail;
+    if (!unit_state_has_ended(&task->unit))
+        task_network_follow(task->network, task->leader);
     return 0;
 }
 
 static const struct flow_step recover_steps[] = {
-    { "take the runtime directory", take_dir },
-    { "read the unit", read_unit },
-    { "end what was executed", clear_execs },
-    { "find the leader", find_leader },
-    { "follow the output", follow },
-    { "follow the directories", follow_dirs },
-    { "follow the network", task_network_follow },
-    {},
+    { "take the runtime directory", take_dir }, { "read the unit", read_unit },
+    { "end what was executed", clear_execs },   { "find the leader", find_leader },
+    { "follow the output", follow_output },     { "follow the directories", follow_dirs },
+    { "follow the network", follow_network },   {},
 };
 
-static void finish_recovery(struct task *task, const struct fail *fail)
-{
-    driver_done_fn done = TAKE_PTR(task->recovered_done);
-    const struct task_host *host = task->host;
+/* --- life ------------------------------------------------------------------------------------ */
 
-    task->flow = flow_free(task->flow);
-    done(fail, task->done_data);
-    if (fail != NULL) { /* what is there stays as it is; Nomad asks to destroy it */
-        task_set_exit_error(task, fail_text(fail));
-        task_answer_waiters(task);
-        task_requests_answer(&task->stops, NULL);
-        task_requests_answer(&task->destroys, NULL);
-        host->gone(task, host->data);
-        return;
-    }
-    log_task_info(task->spec.id, "recovered as machine '%s'", task->machine);
-    task_set_state(task, TASK_RUNNING);
-    task_handle_unit(task);
+static void on_steps_done(const struct fail *fail, void *data)
+{
+    struct recovery *recovery = data;
+    struct task *task = recovery->task;
+
+    recovery->flow = flow_free(recovery->flow);
+    if (fail != NULL)
+        fail_copy(&recovery->fail, fail);
+    else
+        log_task_info(task->spec.id, "recovered as machine '%s'", task->names.machine);
+    task_raise(task, fail != NULL ? LIFECYCLE_NOT_RECOVERED : LIFECYCLE_RECOVERED, NULL);
 }
 
-static void on_recovered(const struct fail *fail, void *data)
+int recovery_new(struct task *task, const uint8_t *driver_state, size_t n_bytes, task_done_fn done,
+                 void *data, struct recovery **ret, struct fail *reterr)
 {
-    finish_recovery(data, fail);
-}
-
-int task_recover(struct task *task, const uint8_t *driver_state, size_t n_bytes,
-                 struct fail *reterr)
-{
-    struct driver_state state = {};
+    CLEANUP(driver_state_done) struct driver_state state = {};
 
     int r = driver_state_decode(&state, driver_state, n_bytes, reterr);
     if (r >= 0)
         r = take_state(task, &state, reterr);
-    driver_state_done(&state);
     if (r < 0)
         return r;
-    task->flow = flow_start(bus_event(task->host->bus), recover_steps, on_recovered, task);
+    struct recovery *recovery = ALLOC_NEW(struct recovery);
+    recovery->task = task;
+    recovery->done = done;
+    recovery->data = data;
+    recovery->flow = flow_start(task_event_loop(task), recover_steps, on_steps_done, recovery);
+    *ret = recovery;
     return 0;
+}
+
+void recovery_answer(struct recovery *recovery, const struct fail *fail)
+{
+    task_done_fn done = TAKE_PTR(recovery->done);
+
+    if (done != NULL)
+        done(fail, recovery->data);
+}
+
+const struct fail *recovery_failure(const struct recovery *recovery)
+{
+    return &recovery->fail;
+}
+
+struct recovery *recovery_free(struct recovery *recovery)
+{
+    if (recovery == NULL)
+        return NULL;
+    recovery->flow = flow_free(recovery->flow);
+    recovery->dir_op = runtime_dir_op_free(recovery->dir_op);
+    recovery->machined = machined_op_free(recovery->machined);
+    fail_done(&recovery->fail);
+    free(recovery);
+    return NULL;
 }

@@ -9,23 +9,24 @@
 /* The range of a user namespace, as nspawn's own (systemd.exec: 65536 ids). */
 #define UID_RANGE 65536
 
-void start_argv_make(const struct task *task, struct strv *argv)
+void start_argv_make(const struct start_argv *start, struct strv *ret)
 {
+    const struct task *task = start->task;
     CLEANUP_FREE char *range = task->uid_base != 0
                                    ? alloc_printf("%u:%u", task->uid_base, UID_RANGE)
                                    : alloc_strdup("pick");
     struct nspawn_run run = {
-        .machine = task->machine,
+        .machine = task->names.machine,
         .image = task->image,
-        .private_users = task->config.user_namespacing == TRISTATE_YES ? range : NULL,
-        .private_users_ownership = task->config.private_users_ownership,
-        .binds = task->dirs.binds,
-        .no_network = task->plan.kind == NETWORK_GROUP,
-        .veth = task->veth,
-        .resolv_conf = task->has_resolver ? "off" : NULL,
+        .private_users = start->options->user_namespacing == TRISTATE_YES ? range : NULL,
+        .private_users_ownership = start->options->private_users_ownership,
+        .binds = start->dirs->binds,
+        .no_network = start->plan->kind == NETWORK_GROUP,
+        .veth = start->veth,
+        .resolv_conf = start->has_resolver ? "off" : NULL,
     };
 
-    nspawn_argv(&task->config, &run, argv);
+    nspawn_argv(start->options, &run, ret);
 }
 
 /* Nomad's `memory` alone is the limit. With `memory_max` that is the limit, and above `memory` the

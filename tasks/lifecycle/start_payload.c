@@ -11,21 +11,33 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "reactor/worker.h"
+#include "tasks/inside/init_link.h"
 #include "tasks/inside/init_program.h"
 #include "tasks/inside/shared/inside_spec.h"
-#include "tasks/lifecycle/start_argv.h"
-#include "tasks/network/task_network.h"
 #include "tasks/nspawn/nspawn_settings.h"
 #include "tasks/nspawn/settings_file.h"
 #include "tasks/security/seccomp_fill.h"
 #include "tasks/security/seccomp_key.h"
 
+struct start_payload {
+    struct start_payload_args args;
+    int spec_fd;            /* until the init has it; negative: not open */
+    struct init_link *init; /* NULL: none, or it has said how it went */
+    char *seccomp_key;      /* NULL: the cache has nothing to do with this start */
+    bool has_filters;
+    struct worker *worker; /* keeps the programs; the init waits for it */
+    bool is_executed;      /* the init has said how it went */
+    int execute_error;     /* negative errno: the command could not be executed */
+};
+
 /* --- the spec -------------------------------------------------------------------------------- */
 
-static void make_spec(const struct task *task, const struct pairs *environment,
+static void make_spec(const struct start_payload *payload, const struct pairs *environment,
                       struct inside_spec *spec)
 {
-    const struct task_options *config = &task->config;
+    const struct task_options *config = payload->args.options;
+    const struct task *task = payload->args.task;
 
     *spec = (struct inside_spec){
         .is_pid1 = !task->is_booted && !task->is_under_init,
@@ -55,11 +67,13 @@ static int write_spec(const struct task *task, const struct inside_spec *spec)
     return n == (ssize_t)n_bytes ? TAKE_FD(fd) : -ENOSPC;
 }
 
-static int save_spec(const struct task *task, const struct pairs *environment, struct fail *fail)
+static int save_spec(const struct start_payload *payload, const struct pairs *environment,
+                     struct fail *fail)
 {
+    const struct task *task = payload->args.task;
     CLEANUP(inside_spec_done) struct inside_spec spec = {};
 
-    make_spec(task, environment, &spec);
+    make_spec(payload, environment, &spec);
     int fd = write_spec(task, &spec);
     if (fd < 0)
         return fail_set_recoverable(fail, fd, "cannot write '%s/" RUNTIME_DIR_SPEC "': %s",
@@ -73,58 +87,62 @@ static int save_settings(const struct task *task, const struct pairs *environmen
     CLEANUP_FREE char *text = NULL;
 
     int r = nspawn_settings_format(environment, &text, fail);
-    return r < 0 ? r : settings_file_write(task->machine, text, fail);
+    return r < 0 ? r : settings_file_write(task->names.machine, text, fail);
 }
 
 /* --- the init -------------------------------------------------------------------------------- */
 
 /* Else the next start would fail, too. */
-static void forget_programs(const struct task *task)
+static void forget_programs(const struct start_payload *payload)
 {
-    int r = task->seccomp_key != NULL ? seccomp_cache_remove(SECCOMP_CACHE_DIR, task->seccomp_key)
-                                      : 0;
+    int r = payload->seccomp_key != NULL
+                ? seccomp_cache_remove(SECCOMP_CACHE_DIR, payload->seccomp_key)
+                : 0;
     if (r < 0)
-        log_task_warn(task->spec.id, "cannot remove the seccomp programs from '%s': %s, ignoring",
+        log_task_warn(payload->args.task->spec.id,
+                      "cannot remove the seccomp programs from '%s': %s, ignoring",
                       SECCOMP_CACHE_DIR, strerror(-r));
 }
 
-static void set_failure(struct task *task, const struct inside_link_report *report)
+static void set_failure(const struct start_payload *payload,
+                        const struct inside_link_report *report, struct fail *fail)
 {
-    const char *user = task->config.user != NULL ? task->config.user : "root";
-    const char *directory = task->config.working_directory, *reason = strerror(-report->error);
+    const struct task_options *options = payload->args.options;
+    const char *user = options->user != NULL ? options->user : "root";
+    const char *directory = options->working_directory, *reason = strerror(-report->error);
 
     switch (report->stage) {
     case INSIDE_LINK_STAGE_USER:
         if (report->error == -ESRCH)
-            (void)fail_set(&task->fail, -EINVAL,
+            (void)fail_set(fail, -EINVAL,
                            "user '%s': the image knows no such user (/etc/passwd); name one that "
                            "it knows, or write a number",
                            user);
         else
-            (void)fail_set(&task->fail, report->error, "user '%s': cannot become it inside: %s",
-                           user, reason);
+            (void)fail_set(fail, report->error, "user '%s': cannot become it inside: %s", user,
+                           reason);
         return;
     case INSIDE_LINK_STAGE_DIRECTORY:
-        (void)fail_set(&task->fail, -EINVAL,
+        (void)fail_set(fail, -EINVAL,
                        "the directory '%s' (working_directory) cannot be entered inside as user "
                        "'%s': %s",
                        directory != NULL ? directory : "/", user, reason);
         return;
     case INSIDE_LINK_STAGE_SPEC:
-        (void)fail_set(&task->fail, -EIO, "the init cannot read what it is to run: %s", reason);
+        (void)fail_set(fail, -EIO, "the init cannot read what it is to run: %s", reason);
         return;
     case INSIDE_LINK_STAGE_FILTERS:
-        forget_programs(task);
-        (void)fail_set_recoverable(&task->fail, -EIO,
+        forget_programs(payload);
+        (void)fail_set_recoverable(fail, -EIO,
                                    "the init cannot install the seccomp filters that nspawn made "
                                    "for an earlier container, which are forgotten: %s",
                                    reason);
         return;
     case INSIDE_LINK_STAGE_NOTIFY:
-        (void)fail_set(&task->fail, -EIO, "the init cannot make its socket in /run: %s", reason);
+        (void)fail_set(fail, -EIO, "the init cannot make its socket in /run: %s", reason);
         return;
     default:
-        (void)fail_set_recoverable(&task->fail, -EAGAIN,
+        (void)fail_set_recoverable(fail, -EAGAIN,
                                    "the init cannot make a process for the command: %s", reason);
     }
 }
@@ -132,47 +150,45 @@ static void set_failure(struct task *task, const struct inside_link_report *repo
 /* --- the seccomp programs -------------------------------------------------------------------- */
 
 /* A descriptor of the programs that nspawn made earlier; negative: it makes them. */
-static int find_programs(struct task *task)
+static int find_programs(struct start_payload *payload, const struct strv *argv)
 {
-    CLEANUP(strv_done) struct strv argv = {};
+    const struct task *task = payload->args.task;
 
-    if (!task->host->config->seccomp_cache)
+    if (!task->host->config->seccomp_cache || seccomp_key(argv, &payload->seccomp_key) < 0)
         return -EBADF;
-    start_argv_make(task, &argv);
-    if (seccomp_key(&argv, &task->seccomp_key) < 0)
-        return -EBADF;
-    int fd = seccomp_cache_find(SECCOMP_CACHE_DIR, task->seccomp_key);
+    int fd = seccomp_cache_find(SECCOMP_CACHE_DIR, payload->seccomp_key);
     if (fd < 0 && fd != -ENOENT)
         log_task_info(task->spec.id, "the kept seccomp programs are not used, and made anew: %s",
                       strerror(-fd));
-    task->seccomp_cached = fd >= 0;
+    payload->has_filters = fd >= 0;
     return fd;
 }
 
 /* Whatever came of it; the next start tries again. */
 static void on_filled(int error, void *data)
 {
-    struct task *task = data;
+    struct start_payload *payload = data;
 
-    task->worker = NULL;
+    payload->worker = NULL;
     if (error < 0)
-        log_task_info(task->spec.id, "the seccomp programs are not kept: %s", strerror(-error));
-    if (task->init != NULL)
-        init_link_go(task->init);
+        log_task_info(payload->args.task->spec.id, "the seccomp programs are not kept: %s",
+                      strerror(-error));
+    if (payload->init != NULL)
+        init_link_go(payload->init);
 }
 
 /* Nothing has run in there yet that could have added programs of its own. */
 static bool on_init_arrived(pid_t pid, void *data)
 {
-    struct task *task = data;
+    struct start_payload *payload = data;
 
-    if (pid > 0 && !task_network_attach(task, pid))
+    if (pid > 0 && !payload->args.arrived(pid, payload->args.data))
         return false;
-    if (task->seccomp_key == NULL || task->seccomp_cached || pid <= 0)
+    if (payload->seccomp_key == NULL || payload->has_filters || pid <= 0)
         return true;
-    task->worker = seccomp_fill(bus_event(task->host->bus), pid, task->seccomp_key, on_filled,
-                                task);
-    return task->worker == NULL;
+    payload->worker = seccomp_fill(task_event_loop(payload->args.task), pid, payload->seccomp_key,
+                                   on_filled, payload);
+    return payload->worker == NULL;
 }
 
 /* --- the link -------------------------------------------------------------------------------- */
@@ -180,45 +196,57 @@ static bool on_init_arrived(pid_t pid, void *data)
 /* An init that was to become the command says nothing when it has done so. */
 static void on_init(pid_t pid, const struct inside_link_report *report, void *data)
 {
-    struct task *task = data;
+    struct start_payload *payload = data;
+    CLEANUP_FAIL struct fail fail = {};
 
-    task->init = NULL;
+    payload->init = NULL;
     if (pid > 0)
-        task_note_leader(task, pid);
-    if (report == NULL && task->is_under_init)
+        task_note_leader(payload->args.task, pid);
+    if (report == NULL && payload->args.task->is_under_init)
         return; /* it has ended: nspawn's end tells */
-    task->is_executed = true;
+    payload->is_executed = true;
     if (report != NULL && report->stage == INSIDE_LINK_STAGE_EXECUTE)
-        task->execute_error = report->error;
+        payload->execute_error = report->error;
     else if (report != NULL && report->stage != INSIDE_LINK_STAGE_DONE)
-        set_failure(task, report);
-    task_start_progress(task);
+        set_failure(payload, report, &fail);
+    if (fail.error < 0)
+        payload->args.failed(&fail, payload->args.data);
+    else
+        payload->args.changed(payload->args.data);
 }
 
 /* The init lies below the directory that is bound first: nspawn goes by the length of the path. */
-static void bind_init(struct task *task, const char *program)
+static void bind_init(const struct task *task, const char *program, struct nspawn_binds *binds)
 {
     CLEANUP_FREE char *dir = alloc_printf("%s/" INIT_LINK_DIR, runtime_dir_path(task->dir));
     struct nspawn_bind_how how = { .read_only = true };
 
-    nspawn_binds_add(&task->dirs.binds, dir, INSIDE_LINK_DIR, how);
-    nspawn_binds_add(&task->dirs.binds, program, INSIDE_LINK_INIT, how);
+    nspawn_binds_add(binds, dir, INSIDE_LINK_DIR, how);
+    nspawn_binds_add(binds, program, INSIDE_LINK_INIT, how);
 }
 
-static int await_init(struct task *task, int spec_fd, struct fail *fail)
+int start_payload_listen(struct start_payload *payload, const struct strv *argv,
+                         struct fail *reterr)
 {
+    const struct task *task = payload->args.task;
+
+    if (task->is_booted)
+        return 0;
     int fds[INSIDE_LINK_FD_MAX] = {
-        [INSIDE_LINK_FD_SPEC] = spec_fd,
+        [INSIDE_LINK_FD_SPEC] = TAKE_FD(payload->spec_fd),
         [INSIDE_LINK_FD_STATUS] = init_link_create_status(runtime_dir_fd(task->dir)),
-        [INSIDE_LINK_FD_FILTERS] = find_programs(task),
+        [INSIDE_LINK_FD_FILTERS] = find_programs(payload, argv),
     };
 
-    task->init = init_link_new(bus_event(task->host->bus), runtime_dir_path(task->dir), fds,
-                               on_init_arrived, on_init, task, fail);
-    return task->init != NULL ? 0 : fail->error;
+    payload->init = init_link_new(task_event_loop(task), runtime_dir_path(task->dir), fds,
+                                  on_init_arrived, on_init, payload, reterr);
+    return payload->init != NULL ? 0 : reterr->error;
 }
 
-static int prepare_init(struct task *task, const struct pairs *environment, struct fail *fail)
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int prepare_init(struct start_payload *payload, const struct pairs *environment,
+                        struct nspawn_binds *binds, struct fail *fail)
 {
     CLEANUP_FREE char *program = NULL;
 
@@ -226,45 +254,73 @@ static int prepare_init(struct task *task, const struct pairs *environment, stru
     if (r >= 0)
         r = init_program_file(&program, fail);
     if (r >= 0)
-        r = save_spec(task, environment, fail);
+        r = save_spec(payload, environment, fail);
     if (r < 0)
         return r;
-    bind_init(task, program);
-    return await_init(task, r, fail);
+    payload->spec_fd = r;
+    bind_init(payload->args.task, program, binds);
+    return 0;
 }
 
-static int prepare_boot(struct task *task, const struct pairs *environment, struct fail *fail)
+static int prepare_boot(struct start_payload *payload, const struct pairs *environment,
+                        struct fail *fail)
 {
-    int r = save_settings(task, environment, fail);
+    int r = save_settings(payload->args.task, environment, fail);
     if (r < 0)
         return r;
-    CLEANUP_CLOSE int fd = save_spec(task, environment, fail);
+    CLEANUP_CLOSE int fd = save_spec(payload, environment, fail);
     return fd < 0 ? fd : 0;
 }
 
-int start_payload_prepare(void *data, struct fail *fail)
+int start_payload_new(const struct start_payload_args *args, struct nspawn_binds *binds,
+                      struct start_payload **ret, struct fail *reterr)
 {
-    struct task *task = data;
     CLEANUP(pairs_done) struct pairs environment = {};
+    struct start_payload *payload = ALLOC_NEW(struct start_payload);
 
-    nspawn_settings_merge(&task->config.environment, &task->spec.env, &environment);
-    return task->is_booted ? prepare_boot(task, &environment, fail)
-                           : prepare_init(task, &environment, fail);
+    payload->args = *args;
+    payload->spec_fd = -EBADF;
+    nspawn_settings_merge(&args->options->environment, &args->task->spec.env, &environment);
+    int r = args->task->is_booted ? prepare_boot(payload, &environment, reterr)
+                                  : prepare_init(payload, &environment, binds, reterr);
+    if (r < 0)
+        start_payload_free(payload);
+    else
+        *ret = payload;
+    return r;
 }
 
-void start_payload_receive(struct task *task)
+struct start_payload *start_payload_free(struct start_payload *payload)
 {
-    if (task->init != NULL)
-        init_link_receive(task->init);
+    if (payload == NULL)
+        return NULL;
+    payload->worker = worker_free(payload->worker);
+    payload->init = init_link_free(payload->init);
+    payload->spec_fd = close_fd(payload->spec_fd);
+    free(payload->seccomp_key);
+    free(payload);
+    return NULL;
 }
 
-bool start_payload_is_up(const struct task *task)
+bool start_payload_has_filters(const struct start_payload *payload)
 {
-    return task->is_booted || task->is_executed;
+    return payload->has_filters;
 }
 
-void start_payload_tell(const struct task *task)
+void start_payload_receive(struct start_payload *payload)
 {
-    if (task->execute_error < 0)
-        task_tell_not_executed(task, task->config.command.items[0], strerror(-task->execute_error));
+    if (payload->init != NULL)
+        init_link_receive(payload->init);
+}
+
+bool start_payload_is_up(const struct start_payload *payload)
+{
+    return payload->args.task->is_booted || payload->is_executed;
+}
+
+void start_payload_tell(const struct start_payload *payload)
+{
+    if (payload->execute_error < 0)
+        task_tell_not_executed(payload->args.task, payload->args.options->command.items[0],
+                               strerror(-payload->execute_error));
 }

@@ -142,7 +142,7 @@ void task_events_emit(struct task_events *events, const struct task_event *event
     *events->last = copy;
     events->last = &copy->next;
     events->n_waiting++;
-    while (events->n_waiting > DRIVER_EVENTS_KEPT_MAX && !events->watches)
+    while (events->n_waiting > TASK_EVENTS_KEPT_MAX && !events->watches)
         waiting_free(take_first(events));
     wake(events);
 }

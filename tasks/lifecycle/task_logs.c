@@ -1,5 +1,6 @@
 #include "tasks/lifecycle/task_logs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct task_logs {
     void *hold_data;
     task_logs_done_fn finish_done;
     void *finish_data;
+    sd_event_source *settled;
 };
 
 /* --- the holding unit ------------------------------------------------------------------------ */
@@ -183,6 +185,7 @@ void task_logs_finish(struct task_logs *logs, task_logs_done_fn done, void *data
 {
     logs->finish_done = done;
     logs->finish_data = data;
+    logs->settled = sd_event_source_disable_unref(logs->settled); /* its last line tells the end */
     logs->hold_done = NULL;
     logs->op = unit_op_free(logs->op);
     drop_held(logs);
@@ -252,6 +255,7 @@ struct task_logs *task_logs_free(struct task_logs *logs)
     if (logs == NULL)
         return NULL;
     logs->op = unit_op_free(logs->op);
+    logs->settled = sd_event_source_disable_unref(logs->settled);
     drop_held(logs);
     for (size_t i = 0; i < STREAM_MAX; i++) {
         pump_free(logs->streams[i].pump);
@@ -294,8 +298,24 @@ char *task_logs_last_line(struct task_logs *logs)
                         : pump_tail_line(logs->streams[STREAM_STDOUT].pump, is_consequence);
 }
 
-void task_logs_forget_tail(struct task_logs *logs)
+static int on_settled(sd_event_source *source, uint64_t usec, void *data)
 {
+    struct task_logs *logs = data;
+
+    (void)source;
+    (void)usec;
+    logs->settled = sd_event_source_disable_unref(logs->settled);
     for (size_t i = 0; i < STREAM_MAX; i++)
         pump_forget_tail(logs->streams[i].pump);
+    return 0;
+}
+
+void task_logs_settle(struct task_logs *logs, uint64_t usec)
+{
+    sd_event *event = bus_event(units_bus(logs->units));
+
+    int r = sd_event_add_time_relative(event, &logs->settled, CLOCK_MONOTONIC, usec, 0, on_settled,
+                                       logs);
+    assert(r >= 0);
+    (void)sd_event_source_set_description(logs->settled, "task-logs-settled");
 }

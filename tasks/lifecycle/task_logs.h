@@ -42,4 +42,5 @@ void task_logs_finish(struct task_logs *logs, task_logs_done_fn done, void *data
 /* The last thing that was said, on stderr first, without nspawn's words that only say that it has
  * said why; heap, NULL: nothing. See pump_tail_line. */
 char *task_logs_last_line(struct task_logs *logs);
-void task_logs_forget_tail(struct task_logs *logs);
+/* The task runs: after this time its last line is no longer remembered. */
+void task_logs_settle(struct task_logs *logs, uint64_t usec);

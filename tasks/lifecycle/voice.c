@@ -1,4 +1,5 @@
-/* What systemd, nspawn and the kernel say of a container while it lives. */
+#include "tasks/lifecycle/voice.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -8,29 +9,20 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "tasks/lifecycle/task.h"
-#include "tasks/network/task_network.h"
-#include "tasks/nspawn/leader.h"
+#include "tasks/kernel/cgroup.h"
+#include "tasks/nspawn/notify.h"
 
-void task_handle_unit(struct task *task)
-{
-    if (task->unit.started_usec > 0)
-        task->started_usec = task->unit.started_usec;
-    if (unit_state_has_ended(&task->unit) || !task->unit.loaded)
-        task_drain(task);
-}
-
-void task_note_leader(struct task *task, pid_t leader)
-{
-    task->leader = leader;
-    if (leader <= 0 || task->leader_fd >= 0)
-        return;
-    int fd = leader_open(leader, task->unit.main_pid, task->unit_name);
-    if (fd < 0)
-        log_task_debug(task->spec.id, "leader %d: %s", (int)leader, strerror(-fd));
-    else
-        task->leader_fd = fd;
-}
+struct voice {
+    struct task *task;
+    struct notify *notify;
+    bool is_ready;             /* nspawn has set up the container */
+    bool is_ready_told;        /* what runs inside has said that it is ready */
+    char *status;              /* the newest that was not told */
+    uint64_t status_told_usec; /* CLOCK_MONOTONIC */
+    sd_event_source *status_timer;
+    struct oom_watch *oom;
+    sd_event_source *oom_survived;
+};
 
 /* --- what runs inside says of itself --------------------------------------------------------- */
 
@@ -51,60 +43,54 @@ static uint64_t now_of(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void tell_status(struct task *task)
+static void tell_status(struct voice *voice)
 {
-    CLEANUP_FREE char *text = TAKE_PTR(task->status_text);
+    CLEANUP_FREE char *text = TAKE_PTR(voice->status);
     struct pairs annotations = {};
 
     pairs_set(&annotations, "status", text);
-    task_tell(task, &annotations, "Status: %s", text);
+    task_tell(voice->task, &annotations, "Status: %s", text);
     pairs_done(&annotations);
-    task->status_told_usec = now_of(CLOCK_MONOTONIC);
+    voice->status_told_usec = now_of(CLOCK_MONOTONIC);
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *data)
 {
-    struct task *task = data;
+    struct voice *voice = data;
 
     (void)source;
     (void)usec;
-    task->status_timer = sd_event_source_disable_unref(task->status_timer);
-    tell_status(task);
+    voice->status_timer = sd_event_source_disable_unref(voice->status_timer);
+    tell_status(voice);
     return 0;
 }
 
-static void note_status(struct task *task, const char *text)
+static void note_status(struct voice *voice, const char *text)
 {
-    uint64_t due = task->status_told_usec + STATUS_INTERVAL_USEC;
+    uint64_t due = voice->status_told_usec + STATUS_INTERVAL_USEC;
 
-    free(task->status_text);
-    task->status_text = alloc_strndup(text, strnlen(text, STATUS_BYTES_MAX));
-    if (task->status_told_usec == 0 || now_of(CLOCK_MONOTONIC) >= due) {
-        tell_status(task);
-    } else if (task->status_timer == NULL) {
-        int r = sd_event_add_time(bus_event(task->host->bus), &task->status_timer, CLOCK_MONOTONIC,
-                                  due, 0, on_status_timer, task);
+    free(voice->status);
+    voice->status = alloc_strndup(text, strnlen(text, STATUS_BYTES_MAX));
+    if (voice->status_told_usec == 0 || now_of(CLOCK_MONOTONIC) >= due) {
+        tell_status(voice);
+    } else if (voice->status_timer == NULL) {
+        int r = sd_event_add_time(task_event_loop(voice->task), &voice->status_timer,
+                                  CLOCK_MONOTONIC, due, 0, on_status_timer, voice);
         assert(r >= 0);
-        (void)sd_event_source_set_description(task->status_timer, "task-status");
+        (void)sd_event_source_set_description(voice->status_timer, "task-status");
     }
 }
 
-void task_end_status(struct task *task)
-{
-    task->status_timer = sd_event_source_disable_unref(task->status_timer);
-    free(task->status_text);
-    task->status_text = NULL;
-}
-
 /* Once: systemd says it again after each reload. */
-static void tell_ready(struct task *task)
+static void tell_ready(struct voice *voice)
 {
+    const struct task *task = voice->task;
     uint64_t now = now_of(CLOCK_REALTIME), started = task->unit.started_usec;
     struct pairs annotations = {};
 
-    if (task->is_ready_told)
+    if (voice->is_ready_told)
         return;
-    task->is_ready_told = true;
+    voice->is_ready_told = true;
     CLEANUP_FREE char *after = alloc_printf("%.1f s", started > 0 && now > started
                                                           ? (double)(now - started) / 1e6
                                                           : 0.0);
@@ -115,53 +101,55 @@ static void tell_ready(struct task *task)
 
 /* What nspawn says of itself has no prefix; of a booted system every step of its start would be
  * told, and "ready" is the one that counts. */
-static void hear_status(struct task *task, const char *status)
+static void hear_status(struct voice *voice, const char *status)
 {
+    const struct task *task = voice->task;
+
     log_task_debug(task->spec.id, "nspawn: %s", status);
     if (!task->is_booted && strncmp(status, STATUS_PREFIX, strlen(STATUS_PREFIX)) == 0 &&
         status[strlen(STATUS_PREFIX)] != '\0')
-        note_status(task, status + strlen(STATUS_PREFIX));
+        note_status(voice, status + strlen(STATUS_PREFIX));
 }
 
 /* The first READY is nspawn's own, any other is passed on. */
-static void on_notified(const struct notify_message *message, void *data)
+static void hear_ready(struct voice *voice)
 {
-    struct task *task = data;
-
-    if (message->leader > 0)
-        task_note_leader(task, message->leader);
-    if (message->leader > 0 && task->state == TASK_STARTING && task->is_booted)
-        (void)task_network_attach(task, message->leader);
-    if (message->status != NULL)
-        hear_status(task, message->status);
-    if (!message->ready)
-        return;
-    if (task->state == TASK_STARTING && !task->is_ready) {
-        task->is_ready = true;
-        task_start_progress(task);
-    } else if (task->state == TASK_STARTING || task->state == TASK_RUNNING) {
-        tell_ready(task);
+    if (!voice->is_ready) {
+        voice->is_ready = true;
+        task_raise(voice->task, LIFECYCLE_READY, NULL);
+    } else if (voice->task->state == TASK_STARTING || voice->task->state == TASK_RUNNING) {
+        tell_ready(voice);
     }
 }
 
-int task_follow_notify(struct task *task, struct fail *reterr)
+/* The voice outlives what is raised in here: a start that has failed is cleared away from the
+ * loop. */
+static void on_notified(const struct notify_message *message, void *data)
 {
-    CLEANUP_FREE char *path = alloc_printf("%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(task->dir));
+    struct voice *voice = data;
 
-    task->notify = notify_new(bus_event(task->host->bus), path, on_notified, task, reterr);
-    return task->notify != NULL ? 0 : reterr->error;
+    if (message->leader > 0) {
+        task_note_leader(voice->task, message->leader);
+        task_raise(voice->task, LIFECYCLE_LEADER, NULL);
+    }
+    if (message->status != NULL)
+        hear_status(voice, message->status);
+    if (message->ready)
+        hear_ready(voice);
 }
+
+/* --- out of memory --------------------------------------------------------------------------- */
 
 /* A task whose main process was the one has ended by then, and Nomad tells that itself. */
 #define OOM_SURVIVED_USEC (1 * UINT64_C(1000000))
 
 static int on_oom_survived(sd_event_source *source, uint64_t usec, void *data)
 {
-    const struct task *task = data;
+    const struct voice *voice = data;
 
     (void)source;
     (void)usec;
-    task_tell(task, NULL, "The kernel killed a process of the task: out of memory");
+    task_tell(voice->task, NULL, "The kernel killed a process of the task: out of memory");
     return 0;
 }
 
@@ -169,24 +157,66 @@ static int on_oom_survived(sd_event_source *source, uint64_t usec, void *data)
  * Nomad keeps. */
 static void on_oom_kill(uint64_t kills, void *data)
 {
-    struct task *task = data;
+    struct voice *voice = data;
 
     (void)kills;
-    task->oom = oom_watch_free(task->oom);
-    int r = sd_event_add_time_relative(bus_event(task->host->bus), &task->oom_survived,
+    voice->oom = oom_watch_free(voice->oom);
+    int r = sd_event_add_time_relative(task_event_loop(voice->task), &voice->oom_survived,
                                        CLOCK_MONOTONIC, OOM_SURVIVED_USEC, 0, on_oom_survived,
-                                       task);
+                                       voice);
     assert(r >= 0);
-    (void)sd_event_source_set_description(task->oom_survived, "task-oom-survived");
+    (void)sd_event_source_set_description(voice->oom_survived, "task-oom-survived");
 }
 
-void task_follow_oom(struct task *task)
+void voice_follow_oom(struct voice *voice)
 {
+    const struct task *task = voice->task;
     CLEANUP_FREE char *path = task_cgroup_path(task);
 
     if (path == NULL)
         return;
-    int r = oom_watch_new(bus_event(task->host->bus), path, on_oom_kill, task, &task->oom);
+    int r = oom_watch_new(task_event_loop(task), path, on_oom_kill, voice, &voice->oom);
     if (r < 0 && r != -ENOENT) /* without the memory controller nothing is limited, nor killed */
         log_task_debug(task->spec.id, "cannot watch '%s' for kills: %s", path, strerror(-r));
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+int voice_new(struct task *task, bool is_recovered, struct voice **ret, struct fail *reterr)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(task->dir));
+    struct voice *voice = ALLOC_NEW(struct voice);
+
+    voice->task = task;
+    voice->is_ready = voice->is_ready_told = is_recovered; /* told, or may have been */
+    voice->notify = notify_new(task_event_loop(task), path, on_notified, voice, reterr);
+    if (voice->notify == NULL) {
+        voice_free(voice);
+        return reterr->error;
+    }
+    *ret = voice;
+    return 0;
+}
+
+void voice_receive(struct voice *voice)
+{
+    notify_receive(voice->notify);
+}
+
+bool voice_is_ready(const struct voice *voice)
+{
+    return voice->is_ready;
+}
+
+struct voice *voice_free(struct voice *voice)
+{
+    if (voice == NULL)
+        return NULL;
+    voice->notify = notify_free(voice->notify);
+    voice->status_timer = sd_event_source_disable_unref(voice->status_timer);
+    voice->oom = oom_watch_free(voice->oom);
+    voice->oom_survived = sd_event_source_disable_unref(voice->oom_survived);
+    free(voice->status);
+    free(voice);
+    return NULL;
 }

@@ -10,64 +10,62 @@
 #include "tasks/kernel/rtnl.h"
 #include "tasks/kernel/sysctl.h"
 #include "tasks/network/network_link.h"
+#include "tasks/network/task_network_private.h"
 
-const struct network_record *task_network_ports_record(const struct task *task)
+const struct network_record *task_network_ports_record(const struct task_network *network)
 {
-    return networks_find(task->host->networks, task->machine);
+    return networks_find(network->args.networks, network->args.machine);
 }
 
-void task_network_ports_fail(struct task *task, const struct fail *fail)
+void task_network_ports_fail(struct task_network *network, const struct fail *fail)
 {
-    if (task->state == TASK_STARTING) {
-        fail_copy(&task->fail, fail);
-        task_start_progress(task);
-    } else {
-        task_tell(task, NULL, "%s", fail_text(fail));
-    }
+    network->args.events->failed(fail, network->args.data);
 }
 
-void task_network_ports_open_ways(const struct task *task)
+void task_network_ports_open_ways(const struct task_network *network)
 {
-    const struct network_record *record = task_network_ports_record(task);
+    const struct network_record *record = task_network_ports_record(network);
 
-    if (!task->is_published || record == NULL || record->n_ports == 0 || task->host_link[0] == '\0')
+    if (!network->is_published || record == NULL || record->n_ports == 0 ||
+        network->host_link[0] == '\0')
         return;
-    int hairpin = network_link_set_hairpin(task->netns_fd, record->link);
+    int hairpin = network_link_set_hairpin(network->netns_fd, record->link);
     if (hairpin < 0)
-        log_task_warn(task->spec.id, "it may not reach its own ports by the host's addresses: %s",
+        log_task_warn(network->args.task,
+                      "it may not reach its own ports by the host's addresses: %s",
                       strerror(-hairpin));
     if (record->share != NULL && !record->is_zone)
         return; /* the bridge is not ours */
-    CLEANUP_FREE char *path = alloc_printf("net/ipv4/conf/%s/route_localnet", task->host_link);
+    CLEANUP_FREE char *path = alloc_printf("net/ipv4/conf/%s/route_localnet", network->host_link);
     int r = sysctl_write(path, "1");
     if (r < 0)
-        log_task_warn(task->spec.id, "'%s': %s; its ports do not answer on 127.0.0.1", path,
+        log_task_warn(network->args.task, "'%s': %s; its ports do not answer on 127.0.0.1", path,
                       strerror(-r));
 }
 
 static void on_published(const struct fail *fail, void *data)
 {
-    struct task *task = data;
+    struct task_network *network = data;
 
-    task->publishing = NULL;
+    network->publishing = NULL;
     if (fail != NULL) {
-        task_network_ports_fail(task, fail);
+        task_network_ports_fail(network, fail);
         return;
     }
-    task->is_published = true;
-    task_network_ports_open_ways(task);
-    task_start_progress(task);
+    network->is_published = true;
+    task_network_ports_open_ways(network);
+    network->args.events->changed(network->args.data);
 }
 
 static void on_proxied(const struct fail *fail, void *data)
 {
-    struct task *task = data;
+    struct task_network *network = data;
 
-    task->proxies = NULL;
-    task->is_proxied = true;
+    network->proxies = NULL;
+    network->is_proxied = true;
     if (fail != NULL)
-        task_tell(task, NULL, "%s", fail_text(fail));
-    task_start_progress(task);
+        network->args.events->tell(NULL, fail_text(fail), network->args.data);
+    network->args.events->changed(network->args.data);
 }
 
 /* As long as it is 1 the kernel reads advertisements only on a host that does not forward. Where
@@ -100,64 +98,66 @@ static bool depends_on_advertisements(void)
 }
 
 /* Rather than cut the host off, the container's ports do not answer from outside by IPv6. */
-static int forward_ipv6(const struct task *task)
+static int forward_ipv6(const struct task_network *network)
 {
     char text[8];
 
     if (sysctl_read("net/ipv6/conf/all/forwarding", text, sizeof(text)) >= 0 &&
         strcmp(text, "0") == 0 && depends_on_advertisements()) {
-        log_task_info(task->spec.id, "IPv6 is not forwarded: the host has its route from a "
-                                     "router's advertisement, which it would lose; see the README");
+        log_task_info(network->args.task,
+                      "IPv6 is not forwarded: the host has its route from a "
+                      "router's advertisement, which it would lose; see the README");
         return 0;
     }
     return sysctl_write("net/ipv6/conf/all/forwarding", "1");
 }
 
-static int forward(const struct task *task, const struct network_record *record, struct fail *fail)
+static int forward(const struct task_network *network, const struct network_record *record,
+                   struct fail *fail)
 {
     int r = 0;
 
     if (address_is_set(&record->addresses[NETWORK_RECORD_IPV4]))
         r = sysctl_write("net/ipv4/ip_forward", "1");
     if (r >= 0 && address_is_set(&record->addresses[NETWORK_RECORD_IPV6]))
-        r = forward_ipv6(task);
+        r = forward_ipv6(network);
     return r < 0 ? fail_set(fail, r, "cannot let the host forward packets for the container: %s",
                             strerror(-r))
                  : 0;
 }
 
-int task_network_ports_publish(struct task *task, bool again, struct fail *fail)
+int task_network_ports_publish(struct task_network *network, bool again, struct fail *fail)
 {
-    const struct network_record *record = task_network_ports_record(task);
+    const struct network_record *record = task_network_ports_record(network);
 
     assert(record != NULL);
-    task->is_addressed = true;
+    network->is_addressed = true;
     if (record->n_ports == 0 && !address_is_set(&record->lease)) {
-        task->is_published = task->is_proxied = true;
+        network->is_published = network->is_proxied = true;
         return 0;
     }
-    int r = forward(task, record, fail);
+    int r = forward(network, record, fail);
     if (r < 0)
         return r;
-    if (task->publishing == NULL)
-        task->publishing = networks_publish(task->host->networks, on_published, task);
-    task->proxies = port_proxies_free(task->proxies);
-    task->proxies = port_proxies_start(task->host->units, record, task->slice, again, on_proxied,
-                                       task);
-    task->is_proxied = task->proxies == NULL;
+    if (network->publishing == NULL)
+        network->publishing = networks_publish(network->args.networks, on_published, network);
+    network->proxies = port_proxies_free(network->proxies);
+    network->proxies = port_proxies_start(network->args.units, record, network->args.slice, again,
+                                          on_proxied, network);
+    network->is_proxied = network->proxies == NULL;
     return 0;
 }
 
-void task_network_ports_renew(struct task *task)
+void task_network_ports_renew(struct task_network *network)
 {
-    const struct network_record *record = task_network_ports_record(task);
+    const struct network_record *record = task_network_ports_record(network);
 
     if (record->n_ports > 0 || address_is_set(&record->lease))
-        task->publishing = networks_publish(task->host->networks, on_published, task);
+        network->publishing = networks_publish(network->args.networks, on_published, network);
 }
 
-void task_network_ports_drop(struct task *task)
+void task_network_ports_drop(struct task_network *network)
 {
-    task->publishing = packet_filter_op_free(task->publishing);
-    task->proxies = port_proxies_free(task->proxies);
+    network->publishing = packet_filter_op_free(network->publishing);
+    network->proxies = port_proxies_free(network->proxies);
 }

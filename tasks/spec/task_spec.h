@@ -15,7 +15,7 @@ struct task_mount {
     bool read_only;
 };
 
-enum task_network {
+enum task_isolation {
     TASK_NETWORK_HOST,
     TASK_NETWORK_GROUP,
     TASK_NETWORK_TASK,
@@ -61,7 +61,7 @@ struct task_spec {
     size_t n_ports;
     bool has_dns;
     struct task_dns dns;
-    enum task_network network; /* HOST when Nomad sent no isolation spec */
+    enum task_isolation network; /* HOST when Nomad sent no isolation spec */
     char *network_path;        /* namespace file of a group network */
     uint8_t *config;           /* msgpack of the job's config block; empty in RecoverTask */
     size_t config_bytes;

@@ -10,6 +10,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/strv.h"
 #include "tasks/answers.h"
 #include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
@@ -49,7 +50,7 @@ static void on_done(const struct fail *fail, void *data)
     }
 }
 
-static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
+static void on_started(const struct task_started *started, const struct fail *fail, void *data)
 {
     struct scene *scene = data;
 

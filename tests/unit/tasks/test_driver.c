@@ -69,7 +69,7 @@ static void on_done(const struct fail *fail, void *data)
     scene->text = alloc_strdup(fail_text(fail));
 }
 
-static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
+static void on_started(const struct task_started *started, const struct fail *fail, void *data)
 {
     assert_true((started == NULL) == (fail != NULL));
     on_done(fail, data);

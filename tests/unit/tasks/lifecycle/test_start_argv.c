@@ -102,18 +102,24 @@ static void make_argv(const char *json, uid_t uid_base, struct strv *argv)
     CLEANUP(packed_done) struct packed packed = pack(json);
     char machine[] = "web-1", image[] = "/images/debian", alloc_dir[] = "/alloc", name[] = "web";
     struct task task = {
-        .machine = machine,
+        .names = { .machine = machine },
         .image = image,
         .uid_base = uid_base,
         .spec = { .alloc_dir = alloc_dir, .name = name },
     };
+    struct task_options options = {};
+    struct task_dirs dirs = {};
+    const struct network_plan plan = {};
+    const struct start_argv start = {
+        .task = &task, .options = &options, .dirs = &dirs, .plan = &plan
+    };
 
-    assert_int_equal(task_options_decode(&task.config, packed.bytes, packed.n_bytes, NULL), 0);
-    assert_int_equal(task_options_check(&task.config, NULL, NULL), 0);
-    nspawn_binds_add(&task.dirs.binds, "/alloc/alloc", "/alloc", (struct nspawn_bind_how){});
-    start_argv_make(&task, argv);
-    nspawn_binds_done(&task.dirs.binds);
-    task_options_done(&task.config);
+    assert_int_equal(task_options_decode(&options, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(task_options_check(&options, NULL, NULL), 0);
+    nspawn_binds_add(&dirs.binds, "/alloc/alloc", "/alloc", (struct nspawn_bind_how){});
+    start_argv_make(&start, argv);
+    nspawn_binds_done(&dirs.binds);
+    task_options_done(&options);
 }
 
 static bool has_prefix(const struct strv *argv, const char *prefix)

@@ -16,7 +16,8 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/lifecycle/task.h"
+#include "tasks/lifecycle/lifecycle.h"
+#include "tasks/lifecycle/stop.h"
 #include "tasks/lifecycle/task_events.h"
 #include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
@@ -43,7 +44,7 @@ static void on_gone(struct task *task, void *data)
     struct scene *scene = data;
 
     scene->is_gone = true;
-    scene->task = task_free(task);
+    scene->task = lifecycle_free(task);
 }
 
 static void on_event(const struct task_event *event, void *data)
@@ -99,10 +100,11 @@ static struct scene *scene_new(enum task_state state)
     scene->host.bus = bus_new(scene->event, fake_bus_address(scene->fake));
     scene->host.units = units_new(scene->host.bus);
     scene->host.events = task_events_new(scene->event);
+    scene->host.raise = lifecycle_handle;
     scene->host.gone = on_gone;
     scene->host.data = scene;
     scene->watch = task_events_watch(scene->host.events, on_event, scene);
-    scene->task = task_new(&scene->host, &spec, state);
+    scene->task = lifecycle_new(&scene->host, &spec, state);
     scene->task->unit.main_pid = getpid(); /* we are nspawn */
     scene->leader = start_leader();
     task_note_leader(scene->task, scene->leader);
@@ -128,8 +130,8 @@ static void scene_free(struct scene *scene)
         (void)reap(scene);
     }
     if (scene->task != NULL)
-        task_abandon(scene->task);
-    task_free(scene->task);
+        lifecycle_abandon(scene->task);
+    lifecycle_free(scene->task);
     event_watch_free(scene->watch);
     task_events_free(scene->host.events);
     units_free(scene->host.units);
@@ -142,10 +144,16 @@ static void scene_free(struct scene *scene)
     free(scene);
 }
 
+static void ask(struct scene *scene, int signal, uint64_t timeout_usec)
+{
+    lifecycle_handle(scene->task, LIFECYCLE_STOP,
+                     &(const struct lifecycle_args){ .signal = signal, .usec = timeout_usec });
+}
+
 static void stop(struct scene *scene, int signal, uint64_t timeout_usec)
 {
     task_requests_add(&scene->task->stops, on_done, scene);
-    task_stop(scene->task, signal, timeout_usec);
+    ask(scene, signal, timeout_usec);
 }
 
 static void expect_told(struct scene *scene, const char *expected)
@@ -190,7 +198,7 @@ static void test_who_ignores_it_is_killed_and_the_stop_answered_without_systemd(
     assert_true(event_run_until_set(scene->event, &scene->is_answered));
     assert_int_equal(reap(scene), SIGKILL);
     assert_string_equal(scene->answers.items[0], "done");
-    assert_true(scene->task->is_killed);
+    assert_true(stop_has_killed(scene->task->stop));
     expect_told(scene, "Sent SIGTERM to the task's process; "
                        "Did not end within 0.02 s, killed by SIGKILL");
     scene_free(scene);
@@ -217,9 +225,9 @@ static void test_timeout_of_0_kills_at_once_and_overtakes_a_patient_stop(void **
 
     (void)state;
     stop(scene, SIGTERM, 60000000);
-    task_stop(scene->task, SIGTERM, 60000000); /* changes nothing */
-    assert_false(scene->task->is_killed);
-    task_stop(scene->task, SIGTERM, 0);
+    ask(scene, SIGTERM, 60000000); /* changes nothing */
+    assert_false(stop_has_killed(scene->task->stop));
+    ask(scene, SIGTERM, 0);
     assert_int_equal(reap(scene), SIGKILL);
     expect_told(scene, "Sent SIGTERM to the task's process");
     scene_free(scene);
@@ -230,14 +238,14 @@ static void test_stop_thaws_first(void **state)
     struct scene *scene = scene_new(TASK_RUNNING);
 
     (void)state;
-    assert_int_equal(task_freeze(scene->task, SIGSTOP, on_done, scene, NULL), 0);
-    assert_int_equal(task_freeze(scene->task, SIGCONT, on_done, scene, NULL), -EBUSY);
+    assert_int_equal(lifecycle_freeze(scene->task, SIGSTOP, on_done, scene, NULL), 0);
+    assert_int_equal(lifecycle_freeze(scene->task, SIGCONT, on_done, scene, NULL), -EBUSY);
     assert_true(event_run_until_set(scene->event, &scene->is_answered));
     assert_int_equal(fake_bus_n_calls(scene->fake, "FreezeUnit"), 1);
-    assert_int_equal(task_freeze(scene->task, SIGSTOP, on_done, scene, NULL), 0);
-    task_stop(scene->task, SIGUSR1, 60000000);
+    assert_int_equal(lifecycle_freeze(scene->task, SIGSTOP, on_done, scene, NULL), 0);
+    ask(scene, SIGUSR1, 60000000);
     assert_string_equal(scene->answers.items[1], "the task is being stopped");
-    assert_int_equal(task_freeze(scene->task, SIGSTOP, on_done, scene, NULL), -EBUSY);
+    assert_int_equal(lifecycle_freeze(scene->task, SIGSTOP, on_done, scene, NULL), -EBUSY);
     assert_true(fake_bus_await_calls(scene->fake, "ThawUnit", 1));
     assert_int_equal(reap(scene), SIGUSR1);
     scene_free(scene);
@@ -248,7 +256,7 @@ static void test_frozen_only_while_it_runs(void **state)
     struct scene *scene = scene_new(TASK_STARTING);
 
     (void)state;
-    assert_int_equal(task_freeze(scene->task, SIGSTOP, on_done, scene, NULL), -ESRCH);
+    assert_int_equal(lifecycle_freeze(scene->task, SIGSTOP, on_done, scene, NULL), -ESRCH);
     assert_false(scene->is_answered);
     scene_free(scene);
 }

@@ -13,7 +13,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/lifecycle/task.h"
+#include "tasks/lifecycle/lifecycle.h"
 #include "tasks/lifecycle/task_events.h"
 #include "tests/support/event.h"
 #include "tests/support/expect_abort.h"
@@ -40,7 +40,7 @@ static void on_gone(struct task *task, void *data)
 
     assert_ptr_equal(task, scene->task);
     scene->is_gone = true;
-    scene->task = task_free(task);
+    scene->task = lifecycle_free(task);
 }
 
 static struct scene *scene_new(enum task_state state)
@@ -56,16 +56,17 @@ static struct scene *scene_new(enum task_state state)
     scene->host.bus = bus_new(scene->event, fake_bus_address(scene->fake));
     scene->host.units = units_new(scene->host.bus);
     scene->host.events = task_events_new(scene->event);
+    scene->host.raise = lifecycle_handle;
     scene->host.gone = on_gone;
     scene->host.data = scene;
-    scene->task = task_new(&scene->host, &spec, state);
+    scene->task = lifecycle_new(&scene->host, &spec, state);
     assert_null(spec.id);
     return scene;
 }
 
 static void scene_free(struct scene *scene)
 {
-    task_free(scene->task);
+    lifecycle_free(scene->task);
     task_events_free(scene->host.events);
     units_free(scene->host.units);
     bus_free(scene->host.bus);
@@ -176,10 +177,10 @@ static void test_names_follow_from_the_task(void **state)
     struct scene *scene = scene_new(TASK_STARTING);
 
     (void)state;
-    assert_string_equal(scene->task->machine, "web-" ALLOC);
-    assert_string_equal(scene->task->unit_name, "nspawn-web-" ALLOC ".service");
-    assert_string_equal(scene->task->holder_name, "nspawn-web-" ALLOC "-logs.service");
-    assert_int_equal(strncmp(scene->task->slice, "nspawn-", 7), 0);
+    assert_string_equal(scene->task->names.machine, "web-" ALLOC);
+    assert_string_equal(scene->task->names.unit, "nspawn-web-" ALLOC ".service");
+    assert_string_equal(scene->task->names.holder, "nspawn-web-" ALLOC "-logs.service");
+    assert_int_equal(strncmp(scene->task->names.slice, "nspawn-", 7), 0);
     scene_free(scene);
 }
 
@@ -220,49 +221,13 @@ static void test_requests_that_come_while_others_are_answered_wait(void **state)
     strv_done(&chain.heard);
 }
 
-static void test_stop_asked_for_while_it_was_recovered_is_taken_up(void **state)
-{
-    struct scene *scene = scene_new(TASK_RECOVERING);
-
-    (void)state;
-    task_requests_add(&scene->task->stops, on_done, scene);
-    task_stop(scene->task, SIGUSR1, 3000000);
-    assert_int_equal(scene->task->state, TASK_RECOVERING);
-    task_set_state(scene->task, TASK_RUNNING);
-    assert_int_equal(scene->task->state, TASK_STOPPING);
-    assert_int_equal(scene->task->stop_signal, SIGUSR1);
-    assert_non_null(scene->task->stop_timer);
-    event_run_pending(scene->event);
-    assert_int_equal(fake_bus_n_calls(scene->fake, "KillUnit"), 0);
-    expect_heard(scene, "");
-    task_requests_answer(&scene->task->stops, NULL);
-    scene_free(scene);
-}
-
-static void test_destroy_asked_for_while_it_started_kills_it(void **state)
-{
-    struct scene *scene = scene_new(TASK_STARTING);
-
-    (void)state;
-    task_requests_add(&scene->task->stops, on_done, scene);
-    task_requests_add(&scene->task->destroys, on_done, scene);
-    task_set_state(scene->task, TASK_RUNNING);
-    assert_int_equal(scene->task->state, TASK_STOPPING);
-    assert_int_equal(scene->task->stop_signal, SIGKILL);
-    assert_true(fake_bus_await_calls(scene->fake, "KillUnit", 1)); /* no leader is known here */
-    expect_heard(scene, "");
-    task_abandon(scene->task);
-    expect_heard(scene, "the plugin is ending; the plugin is ending");
-    scene_free(scene);
-}
-
 static void test_stops_are_answered_when_it_has_exited(void **state)
 {
     struct scene *scene = scene_new(TASK_DRAINING);
 
     (void)state;
     task_requests_add(&scene->task->stops, on_done, scene);
-    task_set_state(scene->task, TASK_EXITED);
+    lifecycle_handle(scene->task, LIFECYCLE_DRAINED, NULL);
     expect_heard(scene, "done");
     scene_free(scene);
 }
@@ -271,16 +236,18 @@ static void test_stops_are_answered_when_it_has_exited(void **state)
 static void test_destroy_goes_on_when_it_has_exited(void **state)
 {
     struct scene *scene = scene_new(TASK_DRAINING);
-    struct task_waiter *waiter = task_wait(scene->task, on_exited, scene);
+    struct task_waiter *waiter = lifecycle_wait(scene->task, on_exited, scene);
 
     (void)state;
     assert_non_null(waiter);
     task_requests_add(&scene->task->destroys, on_done, scene);
     scene->task->exit.exit_code = 7;
-    task_set_state(scene->task, TASK_EXITED);
+    lifecycle_handle(scene->task, LIFECYCLE_DRAINED, NULL);
+    assert_int_equal(scene->task->state, TASK_REMOVING);
+    expect_heard(scene, "");
+    event_run_pending(scene->event);
     assert_true(scene->is_gone);
     expect_heard(scene, "exit 7; done");
-    event_run_pending(scene->event);
     assert_int_equal(fake_bus_n_calls(scene->fake, "StopUnit"), 0);
     scene_free(scene);
 }
@@ -292,17 +259,17 @@ static void test_waiters_are_told_from_the_loop(void **state)
     struct scene *scene = scene_new(TASK_DRAINING);
 
     (void)state;
-    (void)task_wait(scene->task, on_exited, scene);
-    (void)task_wait(scene->task, on_exited, scene);
+    (void)lifecycle_wait(scene->task, on_exited, scene);
+    (void)lifecycle_wait(scene->task, on_exited, scene);
     event_run_pending(scene->event);
     expect_heard(scene, "");
     scene->task->exit.exit_code = 3;
-    task_set_state(scene->task, TASK_EXITED);
+    lifecycle_handle(scene->task, LIFECYCLE_DRAINED, NULL);
     expect_heard(scene, "");
     event_run_pending(scene->event);
     expect_heard(scene, "exit 3; exit 3");
     /* And who comes later, until it is destroyed. */
-    (void)task_wait(scene->task, on_exited, scene);
+    (void)lifecycle_wait(scene->task, on_exited, scene);
     expect_heard(scene, "exit 3; exit 3");
     event_run_pending(scene->event);
     expect_heard(scene, "exit 3; exit 3; exit 3");
@@ -312,15 +279,15 @@ static void test_waiters_are_told_from_the_loop(void **state)
 static void test_freed_waiter_is_silent(void **state)
 {
     struct scene *scene = scene_new(TASK_DRAINING);
-    struct task_waiter *waiter = task_wait(scene->task, on_exited, scene);
+    struct task_waiter *waiter = lifecycle_wait(scene->task, on_exited, scene);
 
     (void)state;
-    task_set_state(scene->task, TASK_EXITED);
+    lifecycle_handle(scene->task, LIFECYCLE_DRAINED, NULL);
     assert_null(task_waiter_free(waiter));
     assert_null(task_waiter_free(NULL));
     event_run_pending(scene->event);
     expect_heard(scene, "");
-    (void)task_wait(scene->task, on_exited, scene); /* freed with its task */
+    (void)lifecycle_wait(scene->task, on_exited, scene); /* freed with its task */
     scene_free(scene);
 }
 
@@ -345,9 +312,9 @@ static void test_waiter_may_free_another(void **state)
     struct pair_of_waiters pair = {};
 
     (void)state;
-    pair.waiters[0] = task_wait(scene->task, on_exited_free_other, &pair);
-    pair.waiters[1] = task_wait(scene->task, on_exited_free_other, &pair);
-    task_set_state(scene->task, TASK_EXITED);
+    pair.waiters[0] = lifecycle_wait(scene->task, on_exited_free_other, &pair);
+    pair.waiters[1] = lifecycle_wait(scene->task, on_exited_free_other, &pair);
+    lifecycle_handle(scene->task, LIFECYCLE_DRAINED, NULL);
     event_run_pending(scene->event);
     assert_int_equal(pair.n_told, 1);
     scene_free(scene);
@@ -360,7 +327,6 @@ static void test_first_error_of_the_end_stays(void **state)
     struct scene *scene = scene_new(TASK_DRAINING);
 
     (void)state;
-    task_set_exit_error(scene->task, NULL);
     assert_null(scene->task->exit.error);
     task_set_exit_error(scene->task, "first");
     task_set_exit_error(scene->task, "second");
@@ -391,24 +357,16 @@ static void test_what_a_task_tells_carries_its_name(void **state)
     scene_free(scene);
 }
 
-static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
-{
-    assert_null(started);
-    assert_true(fail->recoverable);
-    on_done(fail, data);
-}
-
 static void test_end_of_the_plugin_is_told_once_to_who_waits(void **state)
 {
     struct scene *scene = scene_new(TASK_STARTING);
 
     (void)state;
-    scene->task->started_done = on_started;
-    scene->task->done_data = scene;
     task_requests_add(&scene->task->stops, on_done, scene);
-    task_abandon(scene->task);
+    task_requests_add(&scene->task->destroys, on_done, scene);
+    lifecycle_abandon(scene->task);
     expect_heard(scene, "the plugin is ending; the plugin is ending");
-    task_abandon(scene->task);
+    lifecycle_abandon(scene->task);
     expect_heard(scene, "the plugin is ending; the plugin is ending");
     scene_free(scene);
 }
@@ -421,8 +379,6 @@ int main(void)
         FD_LEAK_TEST(test_container_may_live_until_it_is_drained),
         FD_LEAK_TEST(test_names_follow_from_the_task),
         FD_LEAK_TEST(test_requests_that_come_while_others_are_answered_wait),
-        FD_LEAK_TEST(test_stop_asked_for_while_it_was_recovered_is_taken_up),
-        FD_LEAK_TEST(test_destroy_asked_for_while_it_started_kills_it),
         FD_LEAK_TEST(test_stops_are_answered_when_it_has_exited),
         FD_LEAK_TEST(test_destroy_goes_on_when_it_has_exited),
         FD_LEAK_TEST(test_waiters_are_told_from_the_loop),

@@ -135,16 +135,16 @@ static void test_only_the_newest_are_kept(void **state)
     char text[16];
 
     (void)state;
-    for (int i = 0; i < DRIVER_EVENTS_KEPT_MAX + 10; i++) {
+    for (int i = 0; i < TASK_EVENTS_KEPT_MAX + 10; i++) {
         (void)snprintf(text, sizeof(text), "%d", i);
         emit(scene, text);
     }
     listen_to(scene, &one);
     event_run_pending(scene->event);
-    assert_int_equal(one.messages.n_items, DRIVER_EVENTS_KEPT_MAX);
+    assert_int_equal(one.messages.n_items, TASK_EVENTS_KEPT_MAX);
     assert_string_equal(one.messages.items[0], "10");
-    (void)snprintf(text, sizeof(text), "%d", DRIVER_EVENTS_KEPT_MAX + 9);
-    assert_string_equal(one.messages.items[DRIVER_EVENTS_KEPT_MAX - 1], text);
+    (void)snprintf(text, sizeof(text), "%d", TASK_EVENTS_KEPT_MAX + 9);
+    assert_string_equal(one.messages.items[TASK_EVENTS_KEPT_MAX - 1], text);
     listener_done(&one);
     scene_free(scene);
 }
@@ -156,10 +156,10 @@ static void test_nothing_is_dropped_while_somebody_watches(void **state)
 
     (void)state;
     listen_to(scene, &one);
-    for (int i = 0; i < 2 * DRIVER_EVENTS_KEPT_MAX; i++)
+    for (int i = 0; i < 2 * TASK_EVENTS_KEPT_MAX; i++)
         emit(scene, "x");
     event_run_pending(scene->event);
-    assert_int_equal(one.messages.n_items, 2 * DRIVER_EVENTS_KEPT_MAX);
+    assert_int_equal(one.messages.n_items, 2 * TASK_EVENTS_KEPT_MAX);
     listener_done(&one);
     scene_free(scene);
 }

@@ -522,7 +522,8 @@ static void test_last_words_are_those_on_stderr_first(void **state)
     expect_last_line(scene, "why it failed");
     event_run_pending(scene->event);
     expect_last_line(scene, "why it failed");
-    task_logs_forget_tail(scene->logs);
+    task_logs_settle(scene->logs, 0);
+    event_run_pending(scene->event);
     expect_last_line(scene, NULL);
     scene_free(scene);
 }

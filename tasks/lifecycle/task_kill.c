@@ -1,0 +1,61 @@
+#include "tasks/lifecycle/task_kill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reactor/alloc.h"
+#include "reactor/cleanup.h"
+#include "tasks/nspawn/leader.h"
+#include "tasks/nspawn/payload.h"
+#include "tasks/spec/signal_name.h"
+
+int task_kill_leader(const struct task *task, int signal)
+{
+    if (task->leader_fd >= 0)
+        return leader_signal(task->leader_fd, signal);
+    /* Found again, but not yet known to be nspawn's child. */
+    if (task->leader == 0)
+        return -ESRCH;
+    return payload_kill_child(task->unit.main_pid, task->leader, signal);
+}
+
+int task_kill_payload(const struct task *task, int signal)
+{
+    pid_t child;
+
+    if (!task->is_under_init)
+        return task_kill_leader(task, signal);
+    if (task->leader == 0)
+        return -ESRCH;
+    int r = payload_find_child(task->leader, &child);
+    return r < 0 ? r : payload_kill_child(task->leader, child, signal);
+}
+
+int task_kill_inside(const struct task *task)
+{
+    CLEANUP_FREE char *unit = task_unit_cgroup_path(task);
+
+    if (unit == NULL)
+        return -ENOENT;
+    CLEANUP_FREE char *path = alloc_printf("%s/payload/cgroup.kill", unit);
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    return write(fd, "1", 1) < 0 ? -errno : 0;
+}
+
+int task_kill_signal(const struct task *task, int signal, struct fail *reterr)
+{
+    CLEANUP_FREE char *name = signal_name_format(signal);
+
+    if (!task_is_alive(task))
+        return fail_set(reterr, -ESRCH, "the task has ended");
+    int r = task_kill_payload(task, signal);
+    if (r < 0)
+        return fail_set(reterr, r, "cannot send %s: %s", name,
+                        r == -ESRCH || r == -EAGAIN ? "the task's process is not there"
+                                                    : strerror(-r));
+    return 0;
+}
