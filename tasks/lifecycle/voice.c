@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/clock.h"
 #include "reactor/log.h"
 #include "tasks/lifecycle/task.h"
 #include "tasks/network/task_network.h"
@@ -43,14 +43,6 @@ void task_note_leader(struct task *task, pid_t leader)
 /* A status is a line for people. */
 #define STATUS_BYTES_MAX 256
 
-static uint64_t now_of(clockid_t clock)
-{
-    struct timespec now;
-
-    (void)clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void tell_status(struct task *task)
 {
     CLEANUP_FREE char *text = TAKE_PTR(task->status_text);
@@ -59,7 +51,7 @@ static void tell_status(struct task *task)
     pairs_set(&annotations, "status", text);
     task_tell(task, &annotations, "Status: %s", text);
     pairs_done(&annotations);
-    task->status_told_usec = now_of(CLOCK_MONOTONIC);
+    task->status_told_usec = clock_now_usec(CLOCK_MONOTONIC);
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *data)
@@ -79,7 +71,7 @@ static void note_status(struct task *task, const char *text)
 
     free(task->status_text);
     task->status_text = alloc_strndup(text, strnlen(text, STATUS_BYTES_MAX));
-    if (task->status_told_usec == 0 || now_of(CLOCK_MONOTONIC) >= due) {
+    if (task->status_told_usec == 0 || clock_now_usec(CLOCK_MONOTONIC) >= due) {
         tell_status(task);
     } else if (task->status_timer == NULL) {
         int r = sd_event_add_time(bus_event(task->host->bus), &task->status_timer, CLOCK_MONOTONIC,
@@ -99,7 +91,7 @@ void task_end_status(struct task *task)
 /* Once: systemd says it again after each reload. */
 static void tell_ready(struct task *task)
 {
-    uint64_t now = now_of(CLOCK_REALTIME), started = task->unit.started_usec;
+    uint64_t now = clock_now_usec(CLOCK_REALTIME), started = task->unit.started_usec;
     struct pairs annotations = {};
 
     if (task->is_ready_told)
