@@ -23,6 +23,7 @@
 #include "tasks/nspawn/nspawn_words.h"
 #include "tasks/nspawn/settings_file.h"
 #include "tasks/persist/driver_state.h"
+#include "tasks/resources/limits.h"
 
 /* A command that nspawn could not execute has failed by then; what the task says later is its own
  * business and not remembered. */
@@ -283,8 +284,13 @@ static int start_container(void *data, struct fail *fail)
     CLEANUP_FREE char *description = alloc_printf("Nomad task %s", task->spec.id);
     CLEANUP_CLOSE int out = -EBADF, err = -EBADF;
     struct strv argv = {}, environment = {};
+    CLEANUP(unit_properties_done) struct unit_properties properties = {};
 
-    int r = task_follow_notify(task, fail);
+    if (task->plan.kind == NETWORK_GROUP)
+        unit_properties_add_string(&properties, "NetworkNamespacePath", task->spec.network_path);
+    int r = limits_add(&task->spec.resources, &properties, fail);
+    if (r >= 0)
+        r = task_follow_notify(task, fail);
     if (r >= 0)
         r = task_logs_open_payload(task->logs, &out, &err, fail);
     if (r < 0)
@@ -310,9 +316,8 @@ static int start_container(void *data, struct fail *fail)
         .stderr_fd = err,
         .delegate = true,
         .stop_usec = START_STOP_USEC,
-        .network_namespace = task->plan.kind == NETWORK_GROUP ? task->spec.network_path : NULL,
+        .properties = &properties,
     };
-    start_argv_limits(&task->spec.resources, &service);
     task->watch = unit_watch_new(task->host->bus, task->unit_name, on_unit_changed, task);
     task->op = unit_start(task->host->units, &service, on_unit_started, task);
     strv_done(&argv);
