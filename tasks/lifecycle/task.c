@@ -10,6 +10,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/exec/exec.h"
+#include "tasks/kernel/cgroup.h"
 #include "tasks/lifecycle/task_events.h"
 #include "tasks/spec/machine_name.h"
 
