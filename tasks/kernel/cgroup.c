@@ -1,7 +1,7 @@
 #include "tasks/kernel/cgroup.h"
 
 #include <assert.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -9,9 +9,10 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 
 /* memory.stat, the longest file that is read here, has some 60 lines and 1.5 KiB. */
-#define CGROUP_FILE_BYTES_MAX 8192
+#define CGROUP_FILE_BYTES_MAX ((size_t)8192)
 
 static const char *const cgroup_roots[CGROUP_VERSION_MAX] = {
     [CGROUP_VERSION_HYBRID] = "/sys/fs/cgroup/unified",
@@ -53,19 +54,18 @@ char *cgroup_path(const char *control_group)
 /* --- files ----------------------------------------------------------------------------------- */
 
 /* Of a longer file the beginning, but no half of a line: it might end in half of a number. */
-static int read_text(int dir_fd, const char *file, char text[static CGROUP_FILE_BYTES_MAX])
+static int read_text(int dir_fd, const char *file, char **ret)
 {
-    CLEANUP_CLOSE int fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, text, CGROUP_FILE_BYTES_MAX - 1);
-    if (n < 0)
-        return -errno;
-    text[n] = '\0';
-    if (n == CGROUP_FILE_BYTES_MAX - 1) {
+    char *text;
+    size_t n;
+    int r = file_read_begin(dir_fd, file, 0, CGROUP_FILE_BYTES_MAX, &text, &n);
+    if (r < 0)
+        return r;
+    if (n == CGROUP_FILE_BYTES_MAX) {
         char *end = strrchr(text, '\n');
         *(end ? end + 1 : text) = '\0';
     }
+    *ret = text;
     return 0;
 }
 
@@ -87,8 +87,8 @@ static int parse_number(const char *text, uint64_t *ret)
 
 int cgroup_read_number(int dir_fd, const char *file, uint64_t *ret)
 {
-    char text[CGROUP_FILE_BYTES_MAX];
-    int r = read_text(dir_fd, file, text);
+    CLEANUP_FREE char *text = NULL;
+    int r = read_text(dir_fd, file, &text);
     if (r < 0)
         return r;
     if (strcmp(text, "max\n") == 0) {
@@ -112,8 +112,8 @@ static int read_line(const char *line, const struct cgroup_key *keys, unsigned n
 int cgroup_read_keys(int dir_fd, const char *file, const struct cgroup_key *keys, unsigned n_keys)
 {
     assert(n_keys <= 16);
-    char text[CGROUP_FILE_BYTES_MAX];
-    int found = read_text(dir_fd, file, text);
+    CLEANUP_FREE char *text = NULL;
+    int found = read_text(dir_fd, file, &text);
     if (found < 0)
         return found;
     for (const char *line = text; *line;) {

@@ -14,6 +14,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/kernel/file.h"
 #include "tasks/lifecycle/task.h"
 #include "tasks/nspawn/leader.h"
 #include "tasks/nspawn/payload.h"
@@ -65,10 +66,7 @@ int task_kill_inside(const struct task *task)
     if (slice == NULL)
         return -ENOENT;
     CLEANUP_FREE char *path = alloc_printf("%s/%s/payload/cgroup.kill", slice, task->unit_name);
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return write(fd, "1", 1) < 0 ? -errno : 0;
+    return file_set(AT_FDCWD, path, "1");
 }
 
 int task_signal(struct task *task, int signal, struct fail *reterr)
