@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "reactor/cleanup.h"
+#include "reactor/clock.h"
 #include "reactor/utf8.h"
 
 static const char *const level_names[LOG_LEVEL_MAX] = {
@@ -93,14 +94,14 @@ static void put_string(struct record *record, const char *text, size_t n_max)
 
 static void put_timestamp(struct record *record)
 {
-    struct timespec now;
+    uint64_t now_usec = clock_now_usec(CLOCK_REALTIME);
+    time_t seconds = (time_t)(now_usec / 1000000);
     struct tm tm;
     char date[32], text[64];
 
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &tm);
+    (void)gmtime_r(&seconds, &tm);
     (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(text, sizeof(text), "%s.%06ldZ", date, now.tv_nsec / 1000);
+    (void)snprintf(text, sizeof(text), "%s.%06uZ", date, (unsigned)(now_usec % 1000000));
     put_string(record, text, sizeof(text));
 }
 

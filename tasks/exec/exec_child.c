@@ -24,6 +24,7 @@
 #include "tasks/inside/shared/inside_filters.h"
 #include "tasks/inside/shared/inside_spec.h"
 #include "tasks/inside/shared/inside_user.h"
+#include "tasks/kernel/file.h"
 #include "tasks/persist/runtime_dir.h"
 #include "tasks/security/seccomp_read.h"
 
@@ -32,6 +33,9 @@
 
 /* As execve(2) takes at most by default; the leader's was given to it so. */
 #define ENVIRONMENT_BYTES_MAX ((size_t)2 << 20)
+
+/* "-1000\n" */
+#define OOM_SCORE_BYTES_MAX ((size_t)16)
 
 /* What the child has to know of the world that it leaves. */
 struct origin {
@@ -87,18 +91,12 @@ static int read_spec(const struct exec_child *child, struct inside_spec *spec, s
 
 static int read_environment(pid_t leader, struct strv *ret, struct fail *fail)
 {
-    CLEANUP_FREE char *path = alloc_printf("/proc/%d/environ", (int)leader);
-    CLEANUP_FREE char *text = alloc_zero(1, ENVIRONMENT_BYTES_MAX + 1);
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t n = 0;
-    ssize_t got = fd >= 0 ? 1 : -1;
+    CLEANUP_FREE char *path = alloc_printf("/proc/%d/environ", (int)leader), *text = NULL;
+    size_t n;
 
-    while (got > 0 && n < ENVIRONMENT_BYTES_MAX) {
-        got = read(fd, text + n, ENVIRONMENT_BYTES_MAX - n);
-        n += got > 0 ? (size_t)got : 0;
-    }
-    if (got < 0)
-        return fail_set(fail, -errno, "cannot read '%s': %s", path, strerror(errno));
+    int r = file_read_begin(AT_FDCWD, path, 0, ENVIRONMENT_BYTES_MAX, &text, &n);
+    if (r < 0)
+        return fail_set(fail, r, "cannot read '%s': %s", path, strerror(-r));
     for (size_t i = 0; i < n; i += strlen(text + i) + 1)
         strv_push(ret, text + i);
     return 0;
@@ -149,14 +147,10 @@ static int read_origin(const struct exec_child *child, struct origin *origin, st
 static void copy_limits(const struct exec_child *child)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/oom_score_adj", (int)child->leader);
-    CLEANUP_CLOSE int from = open(path, O_RDONLY | O_CLOEXEC);
-    CLEANUP_CLOSE int to = open("/proc/thread-self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    char text[16];
+    CLEANUP_FREE char *text = NULL;
 
-    ssize_t n = from >= 0 && to >= 0 ? read(from, text, sizeof(text)) : -1;
-    if (n > 0)
-        n = write(to, text, (size_t)n);
-    (void)n;
+    if (file_read(AT_FDCWD, path, 0, OOM_SCORE_BYTES_MAX, &text, NULL) >= 0)
+        (void)file_set(AT_FDCWD, "/proc/thread-self/oom_score_adj", text);
     for (int i = 0; i < RLIMIT_NLIMITS; i++) {
         struct rlimit limit;
         if (prlimit(LEADER_INSIDE, (enum __rlimit_resource)i, NULL, &limit) == 0)

@@ -17,6 +17,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/kernel/file.h"
 
 /* Without cgroup.kill a process may fork while the others are killed; each round takes all that the
  * one before left. */
@@ -107,9 +108,7 @@ static unsigned kill_listed(int dir_fd)
 
 void exec_scope_kill(const struct exec_scope *scope)
 {
-    CLEANUP_CLOSE int fd = openat(scope->fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-
-    if (fd >= 0 && write(fd, "1", 1) == 1)
+    if (file_set(scope->fd, "cgroup.kill", "1") >= 0)
         return;
     for (int i = 0; i < KILL_ROUNDS_MAX && kill_listed(scope->fd) > 0; i++)
         continue;

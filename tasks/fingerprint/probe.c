@@ -16,6 +16,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 #include "tasks/nspawn/nspawn_argv.h"
 
 /* Where machined keeps images, and what stands in for it until it is made. */
@@ -69,10 +70,7 @@ static int write_map(pid_t pid, const char *file)
     static const char map[] = "0 524288 65536";
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, map, strlen(map)) < 0)
-        return -errno;
-    return 0;
+    return file_set(AT_FDCWD, path, map);
 }
 
 /* The namespace lives on by the descriptor when its holder has gone. */

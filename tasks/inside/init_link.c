@@ -13,6 +13,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 
 struct init_link {
     char *socket_path;
@@ -76,13 +77,17 @@ int init_link_create_status(int dir_fd)
 
 int init_link_read_status(int dir_fd, int *ret_wait_status)
 {
-    CLEANUP_CLOSE int fd = openat(dir_fd, INIT_LINK_STATUS, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    CLEANUP_FREE char *bytes = NULL;
     struct inside_link_status status;
+    size_t n;
 
-    ssize_t n = fd >= 0 ? read(fd, &status, sizeof(status)) : -1;
-    if (n < 0)
-        return -errno;
-    if (n != (ssize_t)sizeof(status) || status.magic != INSIDE_LINK_STATUS_MAGIC)
+    int r = file_read_begin(dir_fd, INIT_LINK_STATUS, O_NOFOLLOW, sizeof(status), &bytes, &n);
+    if (r < 0)
+        return r;
+    if (n != sizeof(status))
+        return -ENODATA;
+    memcpy(&status, bytes, n);
+    if (status.magic != INSIDE_LINK_STATUS_MAGIC)
         return -ENODATA;
     *ret_wait_status = status.wait_status;
     return 0;

@@ -51,8 +51,10 @@ static bool is_same(const char *path, const uint8_t *bytes, size_t n_bytes)
     if (fd < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid() ||
         (stat.st_mode & 07777) != 0755 || stat.st_size != (off_t)n_bytes)
         return false;
-    CLEANUP_FREE uint8_t *found = alloc_zero(n_bytes, 1);
-    return read(fd, found, n_bytes) == (ssize_t)n_bytes && memcmp(found, bytes, n_bytes) == 0;
+    CLEANUP_FREE char *found = NULL;
+    size_t n_found;
+    return file_read_fd(fd, n_bytes, &found, &n_found) >= 0 && n_found == n_bytes &&
+           memcmp(found, bytes, n_bytes) == 0;
 }
 
 static int make_in(const char *dir, char **ret_path)

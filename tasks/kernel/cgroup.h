@@ -1,8 +1,7 @@
-/* Reading the cgroup v2 tree, and hearing of OOM kills. */
+/* Reading the cgroup v2 tree. */
 #pragma once
 
 #include <stdint.h>
-#include <systemd/sd-event.h>
 
 enum cgroup_version {
     CGROUP_VERSION_NONE,   /* no v2 hierarchy is mounted where systemd has it */
@@ -31,21 +30,3 @@ struct cgroup_key {
 /* A flat-keyed file ("usage_usec 123" a line). Answers a bit set of the keys that were found (at
  * most 16 keys); those not found are left alone. Errors as above. */
 int cgroup_read_keys(int dir_fd, const char *file, const struct cgroup_key *keys, unsigned n_keys);
-
-/* --- out of memory --------------------------------------------------------------------------- */
-
-/* How many processes at and below this cgroup the kernel's OOM killer has ended (memory.events,
- * oom_kill). -ENOENT: the memory controller is not enabled or the cgroup is gone. */
-int oom_read(const char *cgroup_path, uint64_t *ret_kills);
-
-struct oom_watch;
-/* `kills` is the total since the cgroup was made; called from the loop whenever it has grown. May
- * free the watch. */
-typedef void (*oom_killed_fn)(uint64_t kills, void *data);
-
-/* Kills that were there before do not count as growth. The watch ends silently with the cgroup: a
- * kill right before that may be missed, so ask oom_read() again at the end, on the task's slice,
- * which outlives its unit. -ENOENT as above: there is nothing to watch. */
-int oom_watch_new(sd_event *event, const char *cgroup_path, oom_killed_fn killed, void *data,
-                  struct oom_watch **ret);
-struct oom_watch *oom_watch_free(struct oom_watch *watch);

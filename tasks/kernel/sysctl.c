@@ -1,23 +1,21 @@
 #include "tasks/kernel/sysctl.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 
 int sysctl_read(const char *path, char *text, size_t size)
 {
-    CLEANUP_FREE char *full = alloc_printf("/proc/sys/%s", path);
-    CLEANUP_CLOSE int fd = open(full, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+    CLEANUP_FREE char *full = alloc_printf("/proc/sys/%s", path), *value = NULL;
 
-    if (n < 0)
-        return -errno;
-    text[n] = '\0';
-    text[strcspn(text, "\n")] = '\0';
+    int r = file_read(AT_FDCWD, full, 0, size - 1, &value, NULL);
+    if (r < 0)
+        return r;
+    value[strcspn(value, "\n")] = '\0';
+    (void)stpcpy(text, value);
     return 0;
 }
 
@@ -28,8 +26,5 @@ int sysctl_write(const char *path, const char *text)
 
     if (sysctl_read(path, current, sizeof(current)) >= 0 && strcmp(current, text) == 0)
         return 0;
-    CLEANUP_CLOSE int fd = open(full, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) < 0)
-        return -errno;
-    return 0;
+    return file_set(AT_FDCWD, full, text);
 }

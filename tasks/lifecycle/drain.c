@@ -10,9 +10,9 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/inside/init_link.h"
-#include "tasks/kernel/cgroup.h"
 #include "tasks/lifecycle/stop.h"
 #include "tasks/nspawn/leader.h"
+#include "tasks/resources/oom.h"
 
 /* nspawn's exit code when what ran inside asked for a reboot. */
 #define NSPAWN_REBOOT 133

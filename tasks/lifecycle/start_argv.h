@@ -16,5 +16,3 @@ struct start_argv {
 };
 
 void start_argv_make(const struct start_argv *start, struct strv *ret);
-/* Nomad's resources as unit properties. */
-void start_argv_limits(const struct task_resources *resources, struct unit_service *service);

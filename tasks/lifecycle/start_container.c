@@ -8,6 +8,7 @@
 #include "tasks/lifecycle/start_private.h"
 #include "tasks/lifecycle/voice.h"
 #include "tasks/nspawn/nspawn_words.h"
+#include "tasks/resources/limits.h"
 
 /* The orderly end of a booted system at `systemctl stop` or the host's shutdown; systemd's own
  * default for services. */
@@ -134,9 +135,14 @@ int start_container_run(void *data, struct fail *fail)
     bool is_group = task_network_plan(task->network)->kind == NETWORK_GROUP;
     CLEANUP_FREE char *description = alloc_printf("Nomad task %s", task->spec.id);
     CLEANUP(strv_done) struct strv environment = {};
+    CLEANUP(unit_properties_done) struct unit_properties properties = {};
     CLEANUP_CLOSE int out = -EBADF, err = -EBADF;
 
-    int r = voice_new(task, false, &task->voice, fail);
+    if (is_group)
+        unit_properties_add_string(&properties, "NetworkNamespacePath", task->spec.network_path);
+    int r = limits_add(&task->spec.resources, &properties, fail);
+    if (r >= 0)
+        r = voice_new(task, false, &task->voice, fail);
     if (r >= 0)
         r = task_logs_open_payload(task->logs, &out, &err, fail);
     if (r < 0)
@@ -153,9 +159,8 @@ int start_container_run(void *data, struct fail *fail)
         .stderr_fd = err,
         .delegate = true,
         .stop_usec = START_STOP_USEC,
-        .network_namespace = is_group ? task->spec.network_path : NULL,
+        .properties = &properties,
     };
-    start_argv_limits(&task->spec.resources, &service);
     task_watch_unit(task);
     start->op = unit_start(task->host->units, &service, on_unit_started, start);
     return 0;

@@ -1,10 +1,10 @@
 #include "tasks/lifecycle/task_events.h"
 
 #include <assert.h>
-#include <time.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/clock.h"
 
 /* An event that waits to be told, in a singly linked list, oldest first. */
 struct waiting {
@@ -134,11 +134,8 @@ static void wake(struct task_events *events)
 void task_events_emit(struct task_events *events, const struct task_event *event)
 {
     struct waiting *copy = copy_event(event);
-    if (copy->event.timestamp_usec == 0) {
-        struct timespec now;
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        copy->event.timestamp_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-    }
+    if (copy->event.timestamp_usec == 0)
+        copy->event.timestamp_usec = clock_now_usec(CLOCK_REALTIME);
     *events->last = copy;
     events->last = &copy->next;
     events->n_waiting++;

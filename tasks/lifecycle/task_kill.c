@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 #include "tasks/nspawn/leader.h"
 #include "tasks/nspawn/payload.h"
 #include "tasks/spec/signal_name.h"
@@ -40,10 +40,7 @@ int task_kill_inside(const struct task *task)
     if (unit == NULL)
         return -ENOENT;
     CLEANUP_FREE char *path = alloc_printf("%s/payload/cgroup.kill", unit);
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    return write(fd, "1", 1) < 0 ? -errno : 0;
+    return file_set(AT_FDCWD, path, "1");
 }
 
 int task_kill_signal(const struct task *task, int signal, struct fail *reterr)

@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/clock.h"
 #include "reactor/log.h"
-#include "tasks/kernel/cgroup.h"
 #include "tasks/nspawn/notify.h"
+#include "tasks/resources/oom.h"
 
 struct voice {
     struct task *task;
@@ -35,14 +35,6 @@ struct voice {
 /* A status is a line for people. */
 #define STATUS_BYTES_MAX 256
 
-static uint64_t now_of(clockid_t clock)
-{
-    struct timespec now;
-
-    (void)clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void tell_status(struct voice *voice)
 {
     CLEANUP_FREE char *text = TAKE_PTR(voice->status);
@@ -51,7 +43,7 @@ static void tell_status(struct voice *voice)
     pairs_set(&annotations, "status", text);
     task_tell(voice->task, &annotations, "Status: %s", text);
     pairs_done(&annotations);
-    voice->status_told_usec = now_of(CLOCK_MONOTONIC);
+    voice->status_told_usec = clock_now_usec(CLOCK_MONOTONIC);
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t usec, void *data)
@@ -71,7 +63,7 @@ static void note_status(struct voice *voice, const char *text)
 
     free(voice->status);
     voice->status = alloc_strndup(text, strnlen(text, STATUS_BYTES_MAX));
-    if (voice->status_told_usec == 0 || now_of(CLOCK_MONOTONIC) >= due) {
+    if (voice->status_told_usec == 0 || clock_now_usec(CLOCK_MONOTONIC) >= due) {
         tell_status(voice);
     } else if (voice->status_timer == NULL) {
         int r = sd_event_add_time(task_event_loop(voice->task), &voice->status_timer,
@@ -85,7 +77,7 @@ static void note_status(struct voice *voice, const char *text)
 static void tell_ready(struct voice *voice)
 {
     const struct task *task = voice->task;
-    uint64_t now = now_of(CLOCK_REALTIME), started = task->unit.started_usec;
+    uint64_t now = clock_now_usec(CLOCK_REALTIME), started = task->unit.started_usec;
     struct pairs annotations = {};
 
     if (voice->is_ready_told)

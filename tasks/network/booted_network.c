@@ -10,6 +10,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 #include "tasks/kernel/resolve.h"
 
 /* Read before the files that images bring along (80-container-host0.network). */
@@ -41,11 +42,7 @@ static int write_file(int run_fd, const char *text)
 
     if (network_fd < 0)
         return network_fd;
-    CLEANUP_CLOSE int fd = openat(network_fd, FILE_NAME,
-                                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0 || fchmod(fd, 0644) < 0 || write(fd, text, strlen(text)) < 0)
-        return -errno;
-    return 0;
+    return file_create(network_fd, FILE_NAME, text, strlen(text), 0644);
 }
 
 int booted_network_keep(pid_t leader, const char *interface)

@@ -72,16 +72,13 @@ static void drop(struct entry *entry)
 
 static int read_text(const char *path, char **ret)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     CLEANUP_FREE char *text = NULL;
+    size_t n_bytes;
 
-    if (fd < 0)
-        return -errno;
-    text = alloc_zero(NETWORK_RECORD_BYTES_MAX + 1, 1);
-    ssize_t n = read(fd, text, NETWORK_RECORD_BYTES_MAX + 1);
-    if (n < 0)
-        return -errno;
-    if ((size_t)n > NETWORK_RECORD_BYTES_MAX || memchr(text, '\0', (size_t)n) != NULL)
+    int r = file_read(AT_FDCWD, path, O_NOFOLLOW, NETWORK_RECORD_BYTES_MAX, &text, &n_bytes);
+    if (r < 0)
+        return r;
+    if (strlen(text) != n_bytes)
         return -EINVAL;
     *ret = TAKE_PTR(text);
     return 0;

@@ -64,10 +64,10 @@ static int name_hosts(const struct task_network_names_args *args, struct nspawn_
 /* NULL: there is none. */
 static char *read_resolv(const char *path)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    CLEANUP_FREE char *text = alloc_zero(RESOLV_BYTES_MAX + 1, 1);
+    char *text = NULL;
 
-    return fd >= 0 && read(fd, text, RESOLV_BYTES_MAX) >= 0 ? TAKE_PTR(text) : NULL;
+    (void)file_read_begin(AT_FDCWD, path, 0, RESOLV_BYTES_MAX, &text, NULL);
+    return text;
 }
 
 static int name_resolver(const struct task_network_names_args *args, struct nspawn_binds *binds,

@@ -9,18 +9,17 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 
 /* The files of /proc that are read here are short; a longer one is not what we think. */
 int payload_read_proc(const char *path, char *buffer, size_t n)
 {
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CLEANUP_FREE char *text = NULL;
 
-    if (fd < 0)
-        return errno == ENOENT ? -ESRCH : -errno;
-    ssize_t got = read(fd, buffer, n - 1);
-    if (got < 0)
-        return -errno;
-    buffer[got] = '\0';
+    int r = file_read_begin(AT_FDCWD, path, 0, n - 1, &text, NULL);
+    if (r < 0)
+        return r == -ENOENT ? -ESRCH : r;
+    (void)stpcpy(buffer, text);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/inside/init_link.h"
+#include "tasks/kernel/file.h"
 
 #define LOCK_NAME "lock"
 #define ID_NAME   "id"
@@ -120,10 +121,8 @@ int runtime_dir_write_id(struct runtime_dir *dir, const char *id, struct fail *r
     if (strlen(id) > ID_BYTES_MAX)
         return fail_set(reterr, -EINVAL, "the task's id has %zu bytes, which is too long; at most "
                         "%d are taken", strlen(id), ID_BYTES_MAX);
-    CLEANUP_CLOSE int fd = openat(dir->fd, ID_NAME,
-                                  O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    ssize_t n = fd >= 0 ? write(fd, id, strlen(id)) : -1;
-    int r = n < 0 ? -errno : n < (ssize_t)strlen(id) ? -ENOSPC : 0;
+    CLEANUP_FREE char *path = alloc_printf("%s/" ID_NAME, dir->path);
+    int r = file_write(path, id, strlen(id), 0600);
     if (r < 0)
         return fail_set_recoverable(reterr, r, "cannot write '%s/" ID_NAME "': %s", dir->path,
                                     strerror(-r));
@@ -132,11 +131,10 @@ int runtime_dir_write_id(struct runtime_dir *dir, const char *id, struct fail *r
 
 char *runtime_dir_read_id(const struct runtime_dir *dir)
 {
-    CLEANUP_CLOSE int fd = openat(dir->fd, ID_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    char id[ID_BYTES_MAX];
+    char *id = NULL;
 
-    ssize_t n = fd >= 0 ? read(fd, id, sizeof(id)) : -1;
-    return n >= 0 ? alloc_strndup(id, (size_t)n) : NULL;
+    (void)file_read(dir->fd, ID_NAME, O_NOFOLLOW, ID_BYTES_MAX, &id, NULL);
+    return id;
 }
 
 static void remove_entries(struct runtime_dir *dir)

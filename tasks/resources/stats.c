@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/clock.h"
 #include "reactor/log.h"
 #include "tasks/kernel/cgroup.h"
 
@@ -30,13 +30,6 @@ struct stats_stream {
     task_stats_fn sample;
     void *data;
 };
-
-static uint64_t now_usec(clockid_t clock)
-{
-    struct timespec t;
-    (void)clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static double percent_between(uint64_t before, uint64_t after, uint64_t usec)
 {
@@ -65,7 +58,7 @@ static void compare_cpu(const struct stats_stream *stream, const struct cpu_time
 static int read_cpu(struct stats_stream *stream, struct task_stats *stats)
 {
     enum { USAGE = 1 << 0, USER = 1 << 1, SYSTEM = 1 << 2, PERIODS = 1 << 3, TIME = 1 << 4 };
-    struct cpu_times now = {.at_usec = now_usec(CLOCK_MONOTONIC)};
+    struct cpu_times now = {.at_usec = clock_now_usec(CLOCK_MONOTONIC)};
     uint64_t throttled_usec = 0;
     const struct cgroup_key keys[] = {
         {"usage_usec", &now.usage_usec},   {"user_usec", &now.user_usec},
@@ -123,14 +116,14 @@ static void arm_timer(sd_event_source *timer, uint64_t planned_usec, uint64_t in
 
     /* On from the time that was planned, so that the pace does not drift; unless that has
      * passed. */
-    uint64_t next = planned_usec + interval_usec, now = now_usec(CLOCK_MONOTONIC);
+    uint64_t next = planned_usec + interval_usec, now = clock_now_usec(CLOCK_MONOTONIC);
     (void)sd_event_source_set_time(timer, next > now ? next : now + interval_usec);
 }
 
 static int on_due(sd_event_source *timer, uint64_t planned_usec, void *data)
 {
     struct stats_stream *stream = data;
-    struct task_stats stats = {.timestamp_usec = now_usec(CLOCK_REALTIME)};
+    struct task_stats stats = {.timestamp_usec = clock_now_usec(CLOCK_REALTIME)};
     int r = read_cpu(stream, &stats);
     if (r == -ENOENT || r == -ENODEV) {
         (void)sd_event_source_set_enabled(timer, SD_EVENT_OFF);
@@ -162,7 +155,7 @@ int stats_open(sd_event *event, const char *cgroup_path, double core_mhz, uint64
         return -errno;
     /* The first sample is due now, and a wider window would put it off. */
     CLEANUP(sd_event_source_disable_unrefp) sd_event_source *timer = NULL;
-    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, now_usec(CLOCK_MONOTONIC), 1, on_due,
+    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, clock_now_usec(CLOCK_MONOTONIC), 1, on_due,
                               NULL);
     if (r < 0)
         return r;

@@ -67,14 +67,15 @@ static int read_file(const char *path, uint8_t **ret_bytes, size_t *ret_n_bytes)
         return -EPERM;
     if (stat.st_size < (off_t)sizeof(struct header) || stat.st_size > (off_t)FILE_BYTES_MAX)
         return -EBADMSG;
-    CLEANUP_FREE uint8_t *bytes = alloc_zero((size_t)stat.st_size, 1);
-    ssize_t n = read(fd, bytes, (size_t)stat.st_size);
-    if (n < 0)
-        return -errno;
-    if (n != stat.st_size)
+    CLEANUP_FREE char *bytes = NULL;
+    size_t n_bytes;
+    int r = file_read_fd(fd, (size_t)stat.st_size, &bytes, &n_bytes);
+    if (r < 0)
+        return r;
+    if (n_bytes != (size_t)stat.st_size)
         return -EBADMSG;
-    *ret_n_bytes = (size_t)n;
-    *ret_bytes = TAKE_PTR(bytes);
+    *ret_n_bytes = n_bytes;
+    *ret_bytes = (uint8_t *)TAKE_PTR(bytes);
     return 0;
 }
 

@@ -11,35 +11,17 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/inside/shared/inside_filters.h"
+#include "tasks/kernel/file.h"
 
 /* Some 60 lines of at most 100 bytes, and the groups of a user. */
-#define STATUS_BYTES_MAX (64 * 1024)
-
-static int read_file(const char *path, char *text, size_t n)
-{
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t n_read = 0;
-
-    if (fd < 0)
-        return -errno;
-    for (ssize_t got; n_read < n - 1; n_read += (size_t)got) {
-        got = read(fd, text + n_read, n - 1 - n_read);
-        if (got < 0)
-            return -errno;
-        if (got == 0)
-            break;
-    }
-    text[n_read] = '\0';
-    return 0;
-}
+#define STATUS_BYTES_MAX ((size_t)64 * 1024)
 
 int seccomp_read_status(pid_t pid, const char *name, int base, uint64_t *ret)
 {
     CLEANUP_FREE char *path = alloc_printf("/proc/%d/status", (int)pid);
-    CLEANUP_FREE char *text = alloc_zero(1, STATUS_BYTES_MAX);
-    CLEANUP_FREE char *key = alloc_printf("\n%s:\t", name);
+    CLEANUP_FREE char *key = alloc_printf("\n%s:\t", name), *text = NULL;
 
-    int r = read_file(path, text, STATUS_BYTES_MAX);
+    int r = file_read(AT_FDCWD, path, 0, STATUS_BYTES_MAX, &text, NULL);
     if (r < 0)
         return r;
     const char *line = strstr(text, key);

@@ -146,12 +146,10 @@ struct networkd_op *networkd_op_free(struct networkd_op *op)
 
 static bool is_as_it_is(const char *text)
 {
-    CLEANUP_CLOSE int fd = open(NETWORKD_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    size_t n_bytes = strlen(text);
-    CLEANUP_FREE char *there = alloc_zero(n_bytes + 1, 1);
+    CLEANUP_FREE char *there = NULL;
 
-    ssize_t n = fd < 0 ? -1 : read(fd, there, n_bytes + 1);
-    return n == (ssize_t)n_bytes && memcmp(there, text, n_bytes) == 0;
+    return file_read(AT_FDCWD, NETWORKD_FILE, O_NOFOLLOW, strlen(text), &there, NULL) >= 0 &&
+           strcmp(there, text) == 0;
 }
 
 int networkd_disown(const struct strv *names)

@@ -13,6 +13,7 @@
 #include "reactor/bus.h"
 #include "reactor/fail.h"
 #include "reactor/strv.h"
+#include "tasks/systemd/unit_properties.h"
 
 struct units; /* what all ops share: subscription and JobRemoved; owner: driver */
 
@@ -25,7 +26,7 @@ struct bus *units_bus(const struct units *units);
 struct unit_op;
 typedef void (*unit_done_fn)(const struct fail *fail, void *data); /* NULL: success */
 
-/* A transient service, as nspawn-facts section 1 found to be right for containers. */
+/* A transient service: the kind of unit that is right for containers. */
 struct unit_service {
     const char *name, *description, *slice;
     const struct strv *argv;        /* argv[0] is the path */
@@ -34,10 +35,7 @@ struct unit_service {
     bool oneshot;                   /* Type=oneshot, else simple */
     bool delegate;                  /* with OOMPolicy=continue, KillMode=mixed */
     uint64_t stop_usec;             /* TimeoutStopUSec; 0: systemd's default */
-    /* 0: not set */
-    uint64_t memory_max_bytes, memory_high_bytes, memory_low_bytes, cpu_weight;
-    const char *allowed_cpus; /* "0,2-3"; NULL or "": any */
-    const char *network_namespace; /* file of one to be in; NULL: the host's */
+    struct unit_properties *properties; /* what more is asked, taken; NULL: nothing */
 };
 
 /* Sockets on which systemd listens, and the service that is started, for want of it, when somebody

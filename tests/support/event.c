@@ -1,6 +1,6 @@
 #include "tests/support/event.h"
 
-#include <time.h>
+#include "reactor/clock.h"
 
 /* A condition may depend on other processes, of which the loop knows nothing. */
 #define LOOK_AGAIN_USEC 10000
@@ -8,20 +8,12 @@
 /* A source that is always ready must not keep event_run_pending for ever. */
 #define PENDING_MAX 100000
 
-static uint64_t now_usec(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 bool event_run_until(sd_event *event, bool (*condition)(void *data), void *data)
 {
-    uint64_t deadline = now_usec() + EVENT_DEADLINE_USEC;
+    uint64_t deadline = clock_now_usec(CLOCK_MONOTONIC) + EVENT_DEADLINE_USEC;
 
     while (!condition(data)) {
-        if (now_usec() >= deadline || sd_event_run(event, LOOK_AGAIN_USEC) < 0)
+        if (clock_now_usec(CLOCK_MONOTONIC) >= deadline || sd_event_run(event, LOOK_AGAIN_USEC) < 0)
             return false;
     }
     return true;
@@ -29,12 +21,12 @@ bool event_run_until(sd_event *event, bool (*condition)(void *data), void *data)
 
 uint64_t event_usec_until(sd_event *event, bool (*condition)(void *data), void *data)
 {
-    uint64_t start = now_usec(), now = start;
+    uint64_t start = clock_now_usec(CLOCK_MONOTONIC), now = start;
 
     while (!condition(data)) {
         if (now - start >= EVENT_DEADLINE_USEC || sd_event_run(event, EVENT_DEADLINE_USEC) < 0)
             return UINT64_MAX;
-        now = now_usec();
+        now = clock_now_usec(CLOCK_MONOTONIC);
     }
     return now - start;
 }
@@ -59,10 +51,10 @@ void event_run_pending(sd_event *event)
 
 unsigned event_count_during(sd_event *event, uint64_t usec)
 {
-    uint64_t end = now_usec() + usec, now;
+    uint64_t end = clock_now_usec(CLOCK_MONOTONIC) + usec, now;
     unsigned n_events = 0;
 
-    while ((now = now_usec()) < end)
+    while ((now = clock_now_usec(CLOCK_MONOTONIC)) < end)
         if (sd_event_run(event, end - now) > 0)
             n_events++;
     return n_events;

@@ -15,7 +15,6 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/kernel/cgroup.h"
-#include "tests/support/event.h"
 #include "tests/support/fd_leak.h"
 #include "tests/support/scratch_dir.h"
 
@@ -186,113 +185,6 @@ static void test_path_lies_where_the_host_has_its_tree(void **state)
     }
 }
 
-/* --- out of memory --------------------------------------------------------------------------- */
-
-/* Always of one length, so that nobody reads half of it. */
-#define EVENTS(n) "low 0\nhigh 0\nmax 0\noom 0\noom_kill " n "\noom_group_kill 0\n"
-
-struct killed {
-    unsigned n_told;
-    uint64_t kills;
-};
-
-static void on_killed(uint64_t kills, void *data)
-{
-    struct killed *killed = data;
-
-    killed->n_told++;
-    killed->kills = kills;
-}
-
-static void test_kills_are_counted(void **state)
-{
-    struct scene scene = set_up();
-    CLEANUP_FREE char *nowhere = scratch_dir_path(scene.dir, "nowhere");
-    uint64_t kills = 7;
-
-    (void)state;
-    assert_int_equal(oom_read(nowhere, &kills), -ENOENT);
-    assert_int_equal(oom_read(scene.dir, &kills), -ENOENT);
-    scratch_dir_write(scene.dir, "memory.events", "low 0\noom 3\n");
-    assert_int_equal(oom_read(scene.dir, &kills), -EBADMSG);
-    assert_true(kills == 7);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("3"));
-    assert_int_equal(oom_read(scene.dir, &kills), 0);
-    assert_true(kills == 3);
-    tear_down(&scene);
-}
-
-static void test_only_further_kills_are_told(void **state)
-{
-    struct scene scene = set_up();
-    struct killed killed = {};
-    struct oom_watch *watch = NULL;
-    sd_event *event = NULL;
-
-    (void)state;
-    assert_true(sd_event_new(&event) >= 0);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("2"));
-    assert_int_equal(oom_watch_new(event, scene.dir, on_killed, &killed, &watch), 0);
-    event_run_pending(event);
-    assert_int_equal(killed.n_told, 0);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("2")); /* another counter has grown */
-    event_run_pending(event);
-    assert_int_equal(killed.n_told, 0);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("4"));
-    event_run_pending(event);
-    assert_int_equal(killed.n_told, 1);
-    assert_true(killed.kills == 4);
-    scratch_dir_write(scene.dir, "memory.events", "garbage\n");
-    event_run_pending(event);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("5"));
-    event_run_pending(event);
-    assert_int_equal(killed.n_told, 2);
-    assert_int_equal(event_count_during(event, 20000), 0);
-    oom_watch_free(watch);
-    sd_event_unref(event);
-    tear_down(&scene);
-}
-
-static void test_nothing_to_watch_is_told(void **state)
-{
-    struct scene scene = set_up();
-    CLEANUP_FREE char *nowhere = scratch_dir_path(scene.dir, "nowhere");
-    struct oom_watch *watch = NULL;
-    sd_event *event = NULL;
-
-    (void)state;
-    assert_true(sd_event_new(&event) >= 0);
-    assert_int_equal(oom_watch_new(event, nowhere, on_killed, NULL, &watch), -ENOENT);
-    assert_int_equal(oom_watch_new(event, scene.dir, on_killed, NULL, &watch), -ENOENT);
-    scratch_dir_write(scene.dir, "memory.events", "low 0\n");
-    assert_int_equal(oom_watch_new(event, scene.dir, on_killed, NULL, &watch), -EBADMSG);
-    assert_null(watch);
-    assert_null(oom_watch_free(NULL));
-    sd_event_unref(event);
-    tear_down(&scene);
-}
-
-static void test_cgroup_that_goes_takes_its_watch_silently(void **state)
-{
-    struct scene scene = set_up();
-    CLEANUP_FREE char *file = scratch_dir_path(scene.dir, "memory.events");
-    struct killed killed = {};
-    struct oom_watch *watch = NULL;
-    sd_event *event = NULL;
-
-    (void)state;
-    assert_true(sd_event_new(&event) >= 0);
-    scratch_dir_write(scene.dir, "memory.events", EVENTS("0"));
-    assert_int_equal(oom_watch_new(event, scene.dir, on_killed, &killed, &watch), 0);
-    assert_int_equal(unlink(file), 0);
-    event_run_pending(event);
-    assert_int_equal(killed.n_told, 0);
-    assert_int_equal(event_count_during(event, 20000), 0);
-    oom_watch_free(watch);
-    sd_event_unref(event);
-    tear_down(&scene);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,10 +196,6 @@ int main(void)
         FD_LEAK_TEST(test_file_beyond_the_limit_has_no_cut_numbers),
         FD_LEAK_TEST(test_every_version_has_a_name),
         FD_LEAK_TEST(test_path_lies_where_the_host_has_its_tree),
-        FD_LEAK_TEST(test_kills_are_counted),
-        FD_LEAK_TEST(test_only_further_kills_are_told),
-        FD_LEAK_TEST(test_nothing_to_watch_is_told),
-        FD_LEAK_TEST(test_cgroup_that_goes_takes_its_watch_silently),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

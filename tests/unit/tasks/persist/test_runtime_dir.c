@@ -227,17 +227,36 @@ static void test_longest_id_is_read_back_and_a_longer_one_refused(void **state)
     scene_free(scene);
 }
 
-static void test_id_is_not_written_through_a_link(void **state)
+static void test_id_is_not_written_or_read_through_a_link(void **state)
+{
+    struct scene *scene = scene_new();
+    CLEANUP_FREE char *through = NULL, *id = NULL;
+
+    (void)state;
+    take(scene, true);
+    make_file("/run/elsewhere");
+    assert_int_equal(symlink("/run/elsewhere", WEB "/id"), 0);
+    through = runtime_dir_read_id(scene->dir);
+    assert_null(through);
+    assert_int_equal(runtime_dir_write_id(scene->dir, "x", NULL), 0);
+    assert_int_equal(mode_of(WEB "/id"), S_IFREG | 0600);
+    id = runtime_dir_read_id(scene->dir);
+    assert_string_equal(id, "x");
+    assert_int_equal(unlink("/run/elsewhere"), 0);
+    scene_free(scene);
+}
+
+static void test_id_that_cannot_be_written_is_told(void **state)
 {
     struct scene *scene = scene_new();
     CLEANUP_FAIL struct fail fail = {};
 
     (void)state;
     take(scene, true);
-    assert_int_equal(symlink("/run/elsewhere", WEB "/id"), 0);
-    expect_fail(runtime_dir_write_id(scene->dir, "x", &fail), &fail, -ELOOP,
-                "cannot write '" WEB "/id': Too many levels of symbolic links");
-    assert_false(exists("/run/elsewhere"));
+    assert_int_equal(mkdir(WEB "/id", 0700), 0);
+    expect_fail(runtime_dir_write_id(scene->dir, "x", &fail), &fail, -EISDIR,
+                "cannot write '" WEB "/id': Is a directory");
+    assert_int_equal(rmdir(WEB "/id"), 0);
     scene_free(scene);
 }
 
@@ -259,7 +278,7 @@ static void test_remove_takes_all_that_a_task_makes(void **state)
 
 /* --- the lock -------------------------------------------------------------------------------- */
 
-struct target_await {
+struct holder {
     pid_t pid;
     int order_fd; /* what it is told to do; its end is the child's, too */
 };
@@ -282,7 +301,7 @@ static void hold(bool create, int ready_fd, int order_fd)
     _exit(0);
 }
 
-static struct target_await start_holder(bool create)
+static struct holder start_holder(bool create)
 {
     int ready[2], order[2];
     char byte;
@@ -299,7 +318,7 @@ static struct target_await start_holder(bool create)
     (void)close(order[0]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     (void)close(ready[0]);
-    return (struct target_await){ pid, order[1] };
+    return (struct holder){ pid, order[1] };
 }
 
 static void await_end(pid_t pid)
@@ -311,7 +330,7 @@ static void await_end(pid_t pid)
 }
 
 /* 'r': it removes the directory before it ends. */
-static void end_holder(struct target_await *holder, char order)
+static void end_holder(struct holder *holder, char order)
 {
     assert_int_equal(write(holder->order_fd, &order, 1), 1);
     holder->order_fd = close_fd(holder->order_fd);
@@ -328,7 +347,7 @@ static void expect_waiting(struct scene *scene)
 static void test_end_of_the_holder_is_awaited(void **state)
 {
     struct scene *scene = scene_new();
-    struct target_await holder = start_holder(true);
+    struct holder holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -343,7 +362,7 @@ static void test_end_of_the_holder_is_awaited(void **state)
 static void test_death_of_the_holder_frees_the_lock(void **state)
 {
     struct scene *scene = scene_new();
-    struct target_await holder = start_holder(true);
+    struct holder holder = start_holder(true);
     int status;
 
     (void)state;
@@ -361,7 +380,7 @@ static void test_death_of_the_holder_frees_the_lock(void **state)
 static void test_directory_that_its_holder_removed_is_not_taken(void **state)
 {
     struct scene *scene = scene_new();
-    struct target_await holder = start_holder(true);
+    struct holder holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -377,7 +396,7 @@ static void test_directory_that_its_holder_removed_is_not_taken(void **state)
 static void test_directory_that_its_holder_removed_is_made_anew(void **state)
 {
     struct scene *scene = scene_new();
-    struct target_await holder = start_holder(true);
+    struct holder holder = start_holder(true);
 
     (void)state;
     start(scene, true);
@@ -394,7 +413,7 @@ static void test_directory_that_its_holder_removed_is_made_anew(void **state)
 static void test_freed_op_says_nothing_and_holds_nothing(void **state)
 {
     struct scene *scene = scene_new();
-    struct target_await holder = start_holder(true);
+    struct holder holder = start_holder(true);
 
     (void)state;
     start(scene, false);
@@ -418,7 +437,7 @@ static void test_freed_directory_can_be_taken_by_another_process(void **state)
     (void)state;
     take(scene, true);
     scene->dir = runtime_dir_free(scene->dir);
-    struct target_await holder = start_holder(false);
+    struct holder holder = start_holder(false);
     end_holder(&holder, 'r');
     await_end(holder.pid);
     assert_false(exists(WEB));
@@ -434,7 +453,8 @@ int main(void)
         FD_LEAK_TEST(test_links_are_not_followed),
         FD_LEAK_TEST(test_id_is_kept),
         FD_LEAK_TEST(test_longest_id_is_read_back_and_a_longer_one_refused),
-        FD_LEAK_TEST(test_id_is_not_written_through_a_link),
+        FD_LEAK_TEST(test_id_is_not_written_or_read_through_a_link),
+        FD_LEAK_TEST(test_id_that_cannot_be_written_is_told),
         FD_LEAK_TEST(test_remove_takes_all_that_a_task_makes),
         FD_LEAK_TEST(test_end_of_the_holder_is_awaited),
         FD_LEAK_TEST(test_death_of_the_holder_frees_the_lock),

@@ -65,6 +65,7 @@ static void push_hostile(struct strv *argv)
 static void test_container_s_unit_is_described_whole(void **state)
 {
     CLEANUP(strv_done) struct strv argv = {}, environment = {};
+    struct unit_properties properties = {};
     CLEANUP_CLOSE int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     CLEANUP_CLOSE int zero_fd = open("/dev/zero", O_WRONLY | O_CLOEXEC);
 
@@ -77,13 +78,15 @@ static void test_container_s_unit_is_described_whole(void **state)
     service.stderr_fd = zero_fd;
     service.delegate = true;
     service.stop_usec = 30000000;
-    service.memory_max_bytes = 1;
-    service.memory_high_bytes = 2;
-    service.memory_low_bytes = 3;
-    service.cpu_weight = 4;
-    service.allowed_cpus = "0,9";
+    unit_properties_add_u64(&properties, "MemoryMax", 1);
+    unit_properties_add_u64(&properties, "MemoryHigh", 2);
+    unit_properties_add_u64(&properties, "MemoryLow", 3);
+    unit_properties_add_u64(&properties, "CPUWeight", 4);
+    unit_properties_add_bytes(&properties, "AllowedCPUs", (const uint8_t[]){ 1, 2 }, 2);
+    service.properties = &properties;
     CLEANUP_FREE char *text = text_of_start(&service);
     golden_compare("unit_call_container.txt", text);
+    assert_int_equal(properties.n_items, 0); /* they are the unit's now */
 }
 
 static void test_plain_oneshot_sets_nothing_more_than_needed(void **state)
@@ -118,19 +121,6 @@ static void test_sockets_come_with_their_service(void **state)
     golden_compare("unit_call_socket.txt", text);
 }
 
-static void test_a_service_can_be_in_a_network_namespace(void **state)
-{
-    CLEANUP(strv_done) struct strv argv = {};
-
-    (void)state;
-    strv_push(&argv, "/bin/true");
-    struct unit_service service = service_of(&argv);
-    service.network_namespace = "/run/netns/alloc";
-    CLEANUP_FREE char *text = text_of_start(&service);
-    assert_non_null(strstr(text, "NetworkNamespacePath"));
-    assert_non_null(strstr(text, "/run/netns/alloc"));
-}
-
 /* The op is sent again when the bus comes back, when the caller has long closed its own. */
 static void test_call_owns_what_it_is_made_from(void **state)
 {
@@ -158,29 +148,19 @@ static void test_call_owns_what_it_is_made_from(void **state)
     unit_call_free(call);
 }
 
-static void test_cpuset_that_is_none_is_refused_by_name(void **state)
-{
-    CLEANUP(strv_done) struct strv argv = {};
-    CLEANUP_FAIL struct fail fail = {};
-
-    (void)state;
-    strv_push(&argv, "/bin/true");
-    struct unit_service service = service_of(&argv);
-    service.allowed_cpus = "0-";
-    assert_null(unit_call_for_service(&service, &fail));
-    expect_fail(fail.error, &fail, -EINVAL, "cpuset '0-': expected a list like 0,2-3");
-}
-
 static void test_descriptor_that_is_none_is_told(void **state)
 {
     CLEANUP(strv_done) struct strv argv = {};
     CLEANUP_FAIL struct fail fail = {};
+    struct unit_properties properties = {};
 
     (void)state;
     strv_push(&argv, "/bin/true");
     struct unit_service service = service_of(&argv);
     service.stdout_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     service.stderr_fd = 999;
+    unit_properties_add_string(&properties, "NetworkNamespacePath", "/run/netns/a");
+    service.properties = &properties;
     assert_null(unit_call_for_service(&service, &fail));
     assert_true(fail.recoverable);
     expect_fail(fail.error, &fail, -EBADF,
@@ -214,9 +194,7 @@ int main(void)
         FD_LEAK_TEST(test_container_s_unit_is_described_whole),
         FD_LEAK_TEST(test_plain_oneshot_sets_nothing_more_than_needed),
         FD_LEAK_TEST(test_sockets_come_with_their_service),
-        FD_LEAK_TEST(test_a_service_can_be_in_a_network_namespace),
         FD_LEAK_TEST(test_call_owns_what_it_is_made_from),
-        FD_LEAK_TEST(test_cpuset_that_is_none_is_refused_by_name),
         FD_LEAK_TEST(test_descriptor_that_is_none_is_told),
         FD_LEAK_TEST(test_kill_and_named_calls_say_what_they_mean),
     };
