@@ -87,6 +87,8 @@ struct driver_fixture *driver_fixture_new(void)
     f->go_fd = make_fifo(go, "fifo", O_RDWR); /* what is written waits for who reads */
     f->stdout_fd = make_fifo(f->dir, "stdout", O_RDONLY);
     f->stderr_fd = make_fifo(f->dir, "stderr", O_RDONLY);
+    for (int i = 0; i < EXEC_STREAM_MAX; i++)
+        f->output[i] = alloc_zero(1, 1);
     f->networkd_state = "inactive";
     assert_true(sd_event_new(&f->event) >= 0);
     f->fake = fake_bus_new(f->event);
@@ -129,6 +131,8 @@ void driver_fixture_free(struct driver_fixture *f)
         free(f->asked[i]);
     }
     free((void *)f->asked);
+    for (int i = 0; i < EXEC_STREAM_MAX; i++)
+        free(f->output[i]);
     strv_done(&f->told);
     free(f->driver_state);
     free(f->address);
@@ -346,18 +350,39 @@ bool driver_fixture_await_told(struct driver_fixture *f, const char *part)
     return event_run_until(f->event, is_told, &expected);
 }
 
-char *driver_fixture_read(int fd)
+const char *driver_fixture_output(struct driver_fixture *f, enum exec_stream stream)
 {
-    char *text = alloc_zero(1, 1);
-    size_t n = 0;
+    int fd = stream == EXEC_STDOUT ? f->stdout_fd : f->stderr_fd;
+    char **text = &f->output[stream], piece[4096];
+    size_t n = strlen(*text);
     ssize_t got;
-    char piece[4096];
 
     while ((got = read(fd, piece, sizeof(piece))) > 0) {
-        text = alloc_grow(text, n + (size_t)got + 1, 1);
-        memcpy(text + n, piece, (size_t)got);
+        *text = alloc_grow(*text, n + (size_t)got + 1, 1);
+        memcpy(*text + n, piece, (size_t)got);
         n += (size_t)got;
-        text[n] = '\0';
+        (*text)[n] = '\0';
     }
-    return text;
+    return *text;
+}
+
+struct expected_output {
+    struct driver_fixture *f;
+    enum exec_stream stream;
+    const char *part;
+};
+
+static bool is_output(void *data)
+{
+    const struct expected_output *expected = data;
+
+    return strstr(driver_fixture_output(expected->f, expected->stream), expected->part) != NULL;
+}
+
+bool driver_fixture_await_output(struct driver_fixture *f, enum exec_stream stream,
+                                 const char *part)
+{
+    struct expected_output expected = { f, stream, part };
+
+    return event_run_until(f->event, is_output, &expected);
 }

@@ -45,7 +45,8 @@ struct driver_fixture {
     const char *networkd_state; /* "inactive" */
     int stdout_fd, stderr_fd;   /* what Nomad reads */
     int go_fd;                  /* what a task waits for */
-    uint8_t *driver_state;      /* of the newest start */
+    char *output[EXEC_STREAM_MAX];
+    uint8_t *driver_state; /* of the newest start */
     size_t n_state_bytes;
     struct driver_network network; /* of the newest start: the address and ports are not kept */
     char *address;
@@ -97,5 +98,7 @@ enum task_phase driver_fixture_phase(struct driver_fixture *f);
 /* Whether an event of the task had this in it. */
 bool driver_fixture_was_told(const struct driver_fixture *f, const char *part);
 bool driver_fixture_await_told(struct driver_fixture *f, const char *part);
-/* All that Nomad has got of a stream so far; heap. */
-char *driver_fixture_read(int fd);
+/* All that Nomad has got of a stream so far; of the fixture, until it is asked again. */
+const char *driver_fixture_output(struct driver_fixture *f, enum exec_stream stream);
+bool driver_fixture_await_output(struct driver_fixture *f, enum exec_stream stream,
+                                 const char *part);
