@@ -54,8 +54,11 @@ FUZZING     := -fsanitize=fuzzer-no-link -fsanitize=address,undefined -fno-sanit
                $(if $(findstring afl,$(CC)),,-fprofile-instr-generate -fcoverage-mapping)
 CFLAGS_ALL  += -O1 -fno-omit-frame-pointer $(FUZZING)
 LDFLAGS_ALL := -fsanitize=address,undefined
+else ifeq ($(BUILD),coverage)
+CFLAGS_ALL  += -O0 --coverage -include tests/support/coverage_exit.h
+LDFLAGS_ALL += --coverage
 else
-$(error BUILD=$(BUILD): expected release, asan or fuzz)
+$(error BUILD=$(BUILD): expected release, asan, fuzz or coverage)
 endif
 
 # --- files -----------------------------------------------------------------------------------
@@ -246,6 +249,11 @@ bench: deps
 	@+$(MAKE) BUILD=release all $(OUT)/release/tests/conformance/server
 	@OUT=$(OUT) tests/bench/bench
 
+# Lines run by unit tests and corpora, per folder; fails below bounds.
+.PHONY: coverage
+coverage: deps
+	@+OUT=$(OUT) tests/coverage
+
 .PHONY: lint
 lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2/h2o_compat" \
@@ -294,6 +302,8 @@ help:
 	@echo 'make check       unit tests, and what fuzzing found, under address and undefined-behaviour'
 	@echo '                 sanitizers; builds with gcc and clang; lint; check-conformance'
 	@echo 'make unit T=tasks/network   the unit tests of one room, under sanitizers; without T: all'
+	@echo 'make coverage    lines that unit tests and corpora run, per folder; fails below 80 % of a'
+	@echo '                 folder of tasks/ or 88 % of the whole'
 	@echo 'make check-conformance'
 	@echo "                 other people's suites: gRPC's interop client and h2spec against rpc/ under"
 	@echo "                 sanitizers; our messages compared with Nomad's, go-plugin's and gRPC's"

@@ -1,0 +1,12 @@
+/* What the two sides of the fake nspawn share. */
+#pragma once
+
+#include "tests/support/tasks/lifecycle/fake_nspawn.h"
+
+/* The child process: runs one container and ends with it. The pid of PID 1 is written to
+ * `leader_fd`. */
+_Noreturn void fake_nspawn_run(const struct fake_service *service,
+                               const struct fake_nspawn_how *how, int leader_fd);
+
+/* The value of "NAME=" among `items`; NULL: not there. */
+const char *fake_nspawn_value(const struct strv *items, const char *name);
