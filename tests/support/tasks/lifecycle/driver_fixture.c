@@ -170,7 +170,7 @@ struct start {
     struct driver_fixture *f;
 };
 
-static void on_started(const struct driver_started *started, const struct fail *fail, void *data)
+static void on_started(const struct task_started *started, const struct fail *fail, void *data)
 {
     struct start *start = data;
     struct driver_fixture *f = start->f;

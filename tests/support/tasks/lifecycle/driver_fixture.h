@@ -48,7 +48,7 @@ struct driver_fixture {
     char *output[EXEC_STREAM_MAX];
     uint8_t *driver_state; /* of the newest start */
     size_t n_state_bytes;
-    struct driver_network network; /* of the newest start: the address and ports are not kept */
+    struct task_network_address network; /* of the newest start: the address and ports are not kept */
     char *address;
     void (*prepare)(struct task_spec *spec, struct driver_fixture *f); /* may be NULL */
 };
