@@ -1,5 +1,5 @@
 # Reads all .c and .h files of the rooms; prints the includes that look up, or that see what they
-# must not (style: the rooms, the pure core).
+# must not.
 BEGIN {
     split("reactor logs tasks rpc", rooms, " ")
     for (i in rooms)
