@@ -11,6 +11,7 @@ BUILD     ?= release
 OUT       ?= build
 PREFIX    ?= /usr/local
 PLUGINDIR ?= /opt/nomad/plugins
+DOCDIR    := $(PREFIX)/share/doc/nomad-driver-nspawn
 CC        := $(if $(filter default undefined,$(origin CC)),$(if $(filter fuzz,$(BUILD)),clang,gcc),$(CC))
 ROOMS     ?= reactor logs tasks rpc
 SKIP      ?=
@@ -280,14 +281,13 @@ format:
 .PHONY: install uninstall
 install: $(PLUGIN)
 	install -D -m 755 $(PLUGIN) $(DESTDIR)$(PLUGINDIR)/nomad-driver-nspawn
-	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/README.md
-	install -D -m 644 CHANGELOG.md $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/CHANGELOG.md
-	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/LICENSE
-	install -D -m 644 examples/agent.hcl $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn/agent.hcl
+	install -d $(DESTDIR)$(DOCDIR)
+	cp -r README.md CHANGELOG.md LICENSE examples $(DESTDIR)$(DOCDIR)/
+	chmod -R u=rwX,go=rX $(DESTDIR)$(DOCDIR)
 
 uninstall:
 	rm -f $(DESTDIR)$(PLUGINDIR)/nomad-driver-nspawn
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/nomad-driver-nspawn
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 .PHONY: clean
 clean:
@@ -316,8 +316,8 @@ help:
 	@echo 'make fuzz-all TIME=60      each in turn; then what their corpora cover'
 	@echo 'make lint        include direction, sizes, unused exports, scripts, static analysis;'
 	@echo '                 ONLY="form tidy": some only, see tests/lint/lint'
-	@echo 'make reference   write the option reference of README.md from the option tables;'
-	@echo '                 reference-check only tells whether it is what they say'
+	@echo 'make reference   write examples/OPTIONS.md from the option tables; reference-check only tells'
+	@echo '                 whether it is what they say'
 	@echo 'make install     to DESTDIR, PLUGINDIR=$(PLUGINDIR), PREFIX=$(PREFIX); also uninstall'
 	@echo 'make format      clang-format the tree, or FILES="..."; some lines are broken better by hand'
 	@echo 'make clean       remove $(OUT)'

@@ -1,6 +1,6 @@
 /* The plugin's log: one go-hclog JSON record a line on standard error, which the Nomad agent reads,
- * levels and merges into its own log (nomad-plugin-protocol: stderr). Records are written with one
- * write(2) each; when the reader is gone, or does not read and the pipe is full, they are
+ * levels and merges into its own log (logStderr in go-plugin's client.go). Records are written with
+ * one write(2) each; when the reader is gone, or does not read and the pipe is full, they are
  * dropped. */
 #pragma once
 

@@ -75,7 +75,8 @@ static bool take_kill(struct task *task)
     return true;
 }
 
-/* nspawn's exit is the container's (nspawn-facts 1.4); a signal ended nspawn itself. */
+/* nspawn's exit is the container's (systemd-nspawn(1), "Exit status"); a signal ended nspawn
+ * itself. */
 void drain_note_exit(struct task *task)
 {
     const struct unit_state *unit = &task->unit;

@@ -105,8 +105,9 @@ static int forward_ipv6(const struct task_network *network)
     if (sysctl_read("net/ipv6/conf/all/forwarding", text, sizeof(text)) >= 0 &&
         strcmp(text, "0") == 0 && depends_on_advertisements()) {
         log_task_info(network->args.task,
-                      "IPv6 is not forwarded: the host has its route from a "
-                      "router's advertisement, which it would lose; see the README");
+                      "IPv6 is not forwarded: the host has its route from a router's "
+                      "advertisement, which it would lose; set accept_ra = 2 for the interface, "
+                      "and net.ipv6.conf.all.forwarding = 1");
         return 0;
     }
     return sysctl_write("net/ipv6/conf/all/forwarding", "1");

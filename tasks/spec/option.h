@@ -1,7 +1,7 @@
 /* One row describes one option of a job's or the agent's configuration. From it come the schema
  * that Nomad gets (rpc/convert), the decoding (option_decode), the argument for systemd-nspawn
- * (nspawn_argv) and the README's reference (tests/reference): none of them is ever written by
- * hand.
+ * (nspawn_argv) and the reference, examples/OPTIONS.md (tests/reference): none of them is ever
+ * written by hand.
  *
  * A table is an array of rows that ends with an empty one; it describes one C struct, whose fields
  * have the names of the options. The row macros check the field's type at compile time. */

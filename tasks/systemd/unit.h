@@ -26,14 +26,17 @@ struct bus *units_bus(const struct units *units);
 struct unit_op;
 typedef void (*unit_done_fn)(const struct fail *fail, void *data); /* NULL: success */
 
-/* A transient service: the kind of unit that is right for containers. */
+/* A transient service, which stays loaded with its result and its descriptors until it is stopped
+ * (RemainAfterExit= in systemd.service(5)): the plugin may be away when its program ends. */
 struct unit_service {
     const char *name, *description, *slice;
     const struct strv *argv;        /* argv[0] is the path */
     const struct strv *environment; /* of the program itself; "KEY=value"; NULL: none */
     int stdout_fd, stderr_fd;       /* borrowed; negative: the unit's default */
     bool oneshot;                   /* Type=oneshot, else simple */
-    bool delegate;                  /* with OOMPolicy=continue, KillMode=mixed */
+    /* With OOMPolicy=continue; and KillMode=mixed, or a stop would send SIGTERM to the container's
+     * own PID 1 as well, and to a systemd that means to execute itself anew (systemd(1)). */
+    bool delegate;
     uint64_t stop_usec;             /* TimeoutStopUSec; 0: systemd's default */
     struct unit_properties *properties; /* what more is asked, taken; NULL: nothing */
 };

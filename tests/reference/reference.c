@@ -1,4 +1,4 @@
-/* Prints the option reference of README.md, in Markdown, from the option tables; see `update`. */
+/* Prints examples/OPTIONS.md, the reference of all options, from the option tables; see `update`. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "tasks/spec/plugin_options.h"
 #include "tasks/spec/task_options.h"
 
-/* As the rest of README.md, which is read as text as well. */
+/* As the other documents, which are read as text as well. */
 #define REFERENCE_COLUMNS 100
 
 /* --- a list item ----------------------------------------------------------------------------- */
@@ -105,16 +105,28 @@ static void print_options(const struct option_row *options, bool missing)
             print_option(0, option);
 }
 
+static const char head[] =
+    "<!-- Written by `make reference` from the option tables; not to be edited by hand. -->\n"
+    "\n"
+    "# Options\n"
+    "\n"
+    "In parentheses: type, default, and the option of systemd-nspawn that it becomes.\n"
+    "`list(map(...))` is written as a map: `environment = { NAME = \"value\" }`,\n"
+    "`bind = { \"/on/the/host\" = \"/inside\" }`. How options work together is told in\n"
+    "[What to know when writing jobs](README.md#what-to-know-when-writing-jobs) and\n"
+    "[Networks](README.md#networks).\n"
+    "\n";
+
 int main(void)
 {
-    printf("### Options of a task (`config` of a `task`)\n\n");
+    printf("%s## Options of a task (`config` of a `task`)\n\n", head);
     print_options(task_option_rows, false);
-    printf("\n### Options of a task that are known, but not built yet\n\n"
+    printf("\n## Options of a task that are known, but not built yet\n\n"
            "A job that has one of these is understood; when it asks for anything but the default, "
            "the task\n"
            "fails with a message that names the option.\n\n");
     print_options(task_option_rows, true);
-    printf("\n### Options of the agent (`config` of the `plugin` block)\n\n");
+    printf("\n## Options of the agent (`config` of the `plugin` block)\n\n");
     print_options(plugin_options, false);
     return ferror(stdout) || fflush(stdout) == EOF ? EXIT_FAILURE : EXIT_SUCCESS;
 }

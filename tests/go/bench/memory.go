@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// Of the whole product, connected (design, section 8).
+	// Of the whole product, connected.
 	idleMax = 0.9 * 1024
 	// Nothing tells when memory has been given back; a garbage collector has this long.
 	afterBurst = 5 * time.Second
