@@ -44,7 +44,7 @@ void task_network_drop(struct task_network *network);
 
 typedef void (*task_network_done_fn)(void *data);
 
-/* --- a start (see also task_network_prepare.h) --------------------------------------------------------------------------------- */
+/* --- a start: see also task_network_prepare.h ------------------------------------------------ */
 
 /* Takes the content of `plan`; before all else. */
 void task_network_plan_set(struct task_network *network, struct network_plan *plan);

@@ -2,7 +2,8 @@
  * each room adds what it knows of (limits, devices, filters), and which unit_call writes out as it
  * is, in this order.
  *
- * In memory of the caller; zero-filled is empty. Names are literals; values are copied and owned. */
+ * In memory of the caller; zero-filled is empty. Names are literals; values are copied and
+ * owned. */
 #pragma once
 
 #include <stdbool.h>
@@ -57,8 +58,8 @@ int unit_properties_add_fd(struct unit_properties *properties, const char *name,
  * own in for $NAME and ${NAME}, which here are the job's and mean those inside. */
 void unit_properties_add_exec(struct unit_properties *properties, const struct strv *argv);
 /* All codes are a success and no signal is: the unit then stays "active (exited)" with its result
- * and descriptors until we fetched them, while a killed nspawn still makes systemd kill what it left
- * behind. */
+ * and descriptors until we fetched them, while a killed nspawn still makes systemd kill what it
+ * left behind. */
 void unit_properties_add_exit_codes(struct unit_properties *properties);
 /* As ListenStream=: "127.0.0.1:80". */
 void unit_properties_add_listen(struct unit_properties *properties, const struct strv *addresses);

@@ -1,6 +1,6 @@
 /* A whole driver for tests, with systemd, machined and networkd on a fake bus and containers by the
- * fake nspawn; and Nomad's part: the FIFOs of a task's logs, and requests whose answers are counted.
- * Below a /run of the test's own. */
+ * fake nspawn; and Nomad's part: the FIFOs of a task's logs, and requests whose answers are
+ * counted. Below a /run of the test's own. */
 #pragma once
 
 #include <stdbool.h>
@@ -48,7 +48,8 @@ struct driver_fixture {
     char *output[EXEC_STREAM_MAX];
     uint8_t *driver_state; /* of the newest start */
     size_t n_state_bytes;
-    struct task_network_address network; /* of the newest start: the address and ports are not kept */
+    /* Of the newest start: the address and ports are not kept. */
+    struct task_network_address network;
     char *address;
     void (*prepare)(struct task_spec *spec, struct driver_fixture *f); /* may be NULL */
 };
