@@ -57,8 +57,8 @@ int unit_properties_add_fd(struct unit_properties *properties, const char *name,
  * own in for $NAME and ${NAME}, which here are the job's and mean those inside. */
 void unit_properties_add_exec(struct unit_properties *properties, const struct strv *argv);
 /* All codes are a success and no signal is: the unit then stays "active (exited)" with its result
- * and descriptors until we fetched them, while a killed nspawn still makes systemd kill what it left
- * behind. */
+ * and descriptors until we fetched them, while a killed nspawn still makes systemd kill what it
+ * left behind. */
 void unit_properties_add_exit_codes(struct unit_properties *properties);
 /* As ListenStream=: "127.0.0.1:80". */
 void unit_properties_add_listen(struct unit_properties *properties, const struct strv *addresses);
