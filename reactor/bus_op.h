@@ -2,8 +2,8 @@
  * and `done` is never called from inside the function that makes it.
  *
  * It dies with the connection that it was made on: whether that was down already, or goes before
- * the answer has come, `done` hears BUS_OP_GONE, from the loop. What it asked for may have been done
- * all the same. Who wants it done on the next connection asks again. */
+ * the answer has come, `done` hears BUS_OP_GONE, from the loop. What it asked for may have been
+ * done all the same. Who wants it done on the next connection asks again. */
 #pragma once
 
 #include <stdint.h>
@@ -32,8 +32,8 @@ struct bus_op *bus_op_get(struct bus *bus, const struct bus_object *object, cons
 /* All of them: an a{sv}. */
 struct bus_op *bus_op_get_all(struct bus *bus, const struct bus_object *object, bus_op_fn done,
                               void *data);
-/* A message made on bus_get(bus). An answer that takes longer than `timeout_usec` is an error; 0: no
- * limit but sd-bus's own. */
+/* A message made on bus_get(bus). An answer that takes longer than `timeout_usec` is an error; 0:
+ * no limit but sd-bus's own. */
 struct bus_op *bus_op_send(struct bus *bus, sd_bus_message *message, uint64_t timeout_usec,
                            bus_op_fn done, void *data);
 struct bus_op *bus_op_free(struct bus_op *op);

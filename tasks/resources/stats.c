@@ -155,8 +155,8 @@ int stats_open(sd_event *event, const char *cgroup_path, double core_mhz, uint64
         return -errno;
     /* The first sample is due now, and a wider window would put it off. */
     CLEANUP(sd_event_source_disable_unrefp) sd_event_source *timer = NULL;
-    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, clock_now_usec(CLOCK_MONOTONIC), 1, on_due,
-                              NULL);
+    int r = sd_event_add_time(event, &timer, CLOCK_MONOTONIC, clock_now_usec(CLOCK_MONOTONIC), 1,
+                              on_due, NULL);
     if (r < 0)
         return r;
     (void)sd_event_source_set_enabled(timer, SD_EVENT_ON);
