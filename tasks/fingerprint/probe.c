@@ -1,8 +1,7 @@
 #include "tasks/fingerprint/probe.h"
 
-#include <unistd.h>
-
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "reactor/cleanup.h"
 #include "tasks/kernel/idmap.h"
