@@ -1,5 +1,4 @@
-/* What time it is, in microseconds: the unit of sd-event, of systemd's properties and of Nomad's
- * events. */
+/* What time it is, in microseconds: the unit of sd-event, of systemd's properties and of events. */
 #pragma once
 
 #include <stdint.h>

@@ -15,8 +15,10 @@
 #include "reactor/fail.h"
 #include "reactor/strv.h"
 #include "tasks/exec/exec.h"
+#include "tasks/fingerprint/fingerprint.h"
 #include "tasks/lifecycle/task_answers.h"
 #include "tasks/lifecycle/task_events.h"
+#include "tasks/resources/stats.h"
 #include "tasks/spec/task_spec.h"
 
 struct driver;
@@ -39,28 +41,9 @@ void driver_set_core_mhz(struct driver *driver, double mhz);
 
 /* --- fingerprint ----------------------------------------------------------------------------- */
 
-enum driver_health { DRIVER_UNDETECTED, DRIVER_UNHEALTHY, DRIVER_HEALTHY, DRIVER_HEALTH_MAX };
-
-struct driver_attribute {
-    const char *key; /* "driver.nspawn.version" */
-    const char *string; /* NULL: `boolean` counts */
-    bool boolean;
-};
-
-struct driver_fingerprint {
-    enum driver_health health;
-    const char *description; /* "Healthy", or what is missing and what to do */
-    const struct driver_attribute *attributes;
-    size_t n_attributes;
-};
-
-struct fingerprint_watch;
-typedef void (*driver_fingerprint_fn)(const struct driver_fingerprint *fingerprint, void *data);
-
 /* The state now (as soon as it is known, at once from the loop) and each change after it. */
 struct fingerprint_watch *driver_watch_fingerprint(struct driver *driver,
                                                    driver_fingerprint_fn changed, void *data);
-struct fingerprint_watch *fingerprint_watch_free(struct fingerprint_watch *watch);
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 
@@ -111,36 +94,10 @@ int driver_exec_start(struct driver *driver, const char *id, const struct exec_a
                       struct fail *reterr);
 /* --- statistics ------------------------------------------------------------------------------ */
 
-enum {
-    TASK_STATS_CPU_SYSTEM = 1 << 0,
-    TASK_STATS_CPU_USER = 1 << 1,
-    TASK_STATS_CPU_TICKS = 1 << 2,
-    TASK_STATS_CPU_THROTTLED_PERIODS = 1 << 3,
-    TASK_STATS_CPU_THROTTLED_TIME = 1 << 4,
-    TASK_STATS_CPU_PERCENT = 1 << 5,
-    TASK_STATS_MEMORY_RSS = 1 << 6,
-    TASK_STATS_MEMORY_CACHE = 1 << 7,
-    TASK_STATS_MEMORY_MAX_USAGE = 1 << 8,
-    TASK_STATS_MEMORY_USAGE = 1 << 9,
-    TASK_STATS_MEMORY_SWAP = 1 << 10,
-};
-
-struct task_stats {
-    uint64_t timestamp_usec; /* CLOCK_REALTIME */
-    unsigned measured;       /* TASK_STATS_* that hold a value */
-    double system_percent, user_percent, percent; /* 100: one core */
-    double total_ticks;                            /* MHz */
-    uint64_t throttled_periods, throttled_nsec;    /* cumulative */
-    uint64_t rss_bytes, cache_bytes, usage_bytes, max_usage_bytes, swap_bytes;
-};
-
-struct stats_stream;
 /* A first sample at once from the loop, then one an interval; no more after the task ended. */
-typedef void (*task_stats_fn)(const struct task_stats *stats, void *data);
 int driver_open_stats(struct driver *driver, const char *id, uint64_t interval_usec,
                       task_stats_fn sample, void *data, struct stats_stream **ret,
                       struct fail *reterr);
-struct stats_stream *stats_stream_free(struct stats_stream *stream);
 
 /* --- events ---------------------------------------------------------------------------------- */
 

@@ -118,7 +118,7 @@ static void ask(struct fingerprint *fp)
     sd_bus *bus = bus_get(fp->bus);
     fp->again = bus && fp->query;
     if (bus && !fp->query)
-        fp->query = fingerprint_query_start(bus, on_answers, fp);
+        fp->query = fingerprint_query_start(fp->bus, on_answers, fp);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *data)

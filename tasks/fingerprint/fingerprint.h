@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "reactor/bus.h"
-#include "tasks/driver.h"
+#include "tasks/fingerprint/fingerprint_report.h"
 #include "tasks/fingerprint/probe.h"
 
 struct fingerprint;
@@ -31,7 +31,11 @@ struct fingerprint *fingerprint_free(struct fingerprint *fp);
 /* The plugin option `enabled`; true until told otherwise. */
 void fingerprint_set_enabled(struct fingerprint *fp, bool enabled);
 
-/* See driver_watch_fingerprint() in tasks/driver.h; fingerprint_watch_free() is there as well. The
+struct fingerprint_watch;
+typedef void (*driver_fingerprint_fn)(const struct driver_fingerprint *fingerprint, void *data);
+
+/* The report as soon as there is one, at once from the loop, and each that differs after it. The
  * callback may free its watch and add others. */
 struct fingerprint_watch *fingerprint_watch(struct fingerprint *fp, driver_fingerprint_fn changed,
                                             void *data);
+struct fingerprint_watch *fingerprint_watch_free(struct fingerprint_watch *watch);

@@ -4,18 +4,23 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "reactor/cleanup.h"
+#include "reactor/bus_op.h"
 
 #define SYSTEMD_NAME    "org.freedesktop.systemd1"
 #define SYSTEMD_PATH    "/org/freedesktop/systemd1"
-#define SYSTEMD_MANAGER SYSTEMD_NAME ".Manager"
-#define MACHINED_UNIT   SYSTEMD_PATH "/unit/systemd_2dmachined_2eservice"
-#define PROPERTIES      "org.freedesktop.DBus.Properties"
+
+static const struct bus_object manager = { SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_NAME ".Manager" };
+
+static const struct bus_object machined = {
+    SYSTEMD_NAME,
+    SYSTEMD_PATH "/unit/systemd_2dmachined_2eservice",
+    SYSTEMD_NAME ".Unit",
+};
 
 enum { CALL_SUBSCRIBE, CALL_VERSION, CALL_MACHINED, CALL_MAX };
 
 struct fingerprint_query {
-    sd_bus_slot *calls[CALL_MAX]; /* NULL: answered */
+    struct bus_op *calls[CALL_MAX]; /* NULL: answered */
     struct fingerprint_answers answers;
     fingerprint_query_fn done;
     void *data;
@@ -34,7 +39,7 @@ struct fingerprint_query *fingerprint_query_free(struct fingerprint_query *query
     if (!query)
         return NULL;
     for (int i = 0; i < CALL_MAX; i++)
-        sd_bus_slot_unref(query->calls[i]);
+        bus_op_free(query->calls[i]);
     fingerprint_answers_done(&query->answers);
     free(query);
     return NULL;
@@ -49,7 +54,7 @@ static void set_trouble(struct fingerprint_query *query, const char *why)
 
 static void close_call(struct fingerprint_query *query, int call)
 {
-    query->calls[call] = sd_bus_slot_unref(query->calls[call]);
+    query->calls[call] = NULL;
     for (int i = 0; i < CALL_MAX; i++)
         if (query->calls[i])
             return;
@@ -62,21 +67,19 @@ static void close_call(struct fingerprint_query *query, int call)
     fingerprint_answers_done(&answers);
 }
 
-static int on_subscribed(sd_bus_message *reply, void *data, sd_bus_error *ret)
+static void on_subscribed(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
-    (void)ret;
+    (void)reply;
     struct fingerprint_query *query = data;
-    const sd_bus_error *error = sd_bus_message_get_error(reply);
     /* Whoever else in this process came first on the same connection has done it for us. */
     if (error && !sd_bus_error_has_name(error, SYSTEMD_NAME ".AlreadySubscribed"))
         set_trouble(query, error->message ?: error->name);
     close_call(query, CALL_SUBSCRIBE);
-    return 0;
 }
 
-static void take_answer(struct fingerprint_query *query, sd_bus_message *reply, char **ret)
+static void take_answer(struct fingerprint_query *query, sd_bus_message *reply,
+                        const sd_bus_error *error, char **ret)
 {
-    const sd_bus_error *error = sd_bus_message_get_error(reply);
     const char *text;
     int r = error ? 0 : sd_bus_message_read(reply, "v", "s", &text);
     if (error)
@@ -87,47 +90,31 @@ static void take_answer(struct fingerprint_query *query, sd_bus_message *reply, 
         *ret = alloc_strdup(text);
 }
 
-static int on_version(sd_bus_message *reply, void *data, sd_bus_error *ret)
+static void on_version(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
-    (void)ret;
     struct fingerprint_query *query = data;
-    take_answer(query, reply, &query->answers.version);
+    take_answer(query, reply, error, &query->answers.version);
     close_call(query, CALL_VERSION);
-    return 0;
 }
 
-static int on_machined(sd_bus_message *reply, void *data, sd_bus_error *ret)
+static void on_machined(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
-    (void)ret;
     struct fingerprint_query *query = data;
-    take_answer(query, reply, &query->answers.machined_load);
+    take_answer(query, reply, error, &query->answers.machined_load);
     close_call(query, CALL_MACHINED);
-    return 0;
 }
 
-static int send_calls(struct fingerprint_query *query, sd_bus *bus)
-{
-    int r = sd_bus_call_method_async(bus, &query->calls[CALL_SUBSCRIBE], SYSTEMD_NAME, SYSTEMD_PATH,
-                                     SYSTEMD_MANAGER, "Subscribe", on_subscribed, query, NULL);
-    if (r < 0)
-        return r;
-    r = sd_bus_call_method_async(bus, &query->calls[CALL_VERSION], SYSTEMD_NAME, SYSTEMD_PATH,
-                                 PROPERTIES, "Get", on_version, query, "ss", SYSTEMD_MANAGER,
-                                 "Version");
-    if (r < 0)
-        return r;
-    /* Of a unit that is not loaded systemd loads it first: the answer is what activation by the bus
-     * would find. */
-    return sd_bus_call_method_async(bus, &query->calls[CALL_MACHINED], SYSTEMD_NAME, MACHINED_UNIT,
-                                    PROPERTIES, "Get", on_machined, query, "ss",
-                                    SYSTEMD_NAME ".Unit", "LoadState");
-}
-
-struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done,
+struct fingerprint_query *fingerprint_query_start(struct bus *bus, fingerprint_query_fn done,
                                                   void *data)
 {
     struct fingerprint_query *query = ALLOC_NEW(struct fingerprint_query);
     query->done = done;
     query->data = data;
-    return send_calls(query, bus) < 0 ? fingerprint_query_free(query) : query;
+    query->calls[CALL_SUBSCRIBE] = bus_op_call(bus, &manager, "Subscribe", on_subscribed, query,
+                                               "");
+    query->calls[CALL_VERSION] = bus_op_get(bus, &manager, "Version", on_version, query);
+    /* Of a unit that is not loaded systemd loads it first: the answer is what activation by the bus
+     * would find. */
+    query->calls[CALL_MACHINED] = bus_op_get(bus, &machined, "LoadState", on_machined, query);
+    return query;
 }

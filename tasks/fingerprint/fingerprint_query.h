@@ -3,7 +3,8 @@
 #pragma once
 
 #include <stdbool.h>
-#include <systemd/sd-bus.h>
+
+#include "reactor/bus.h"
 
 struct fingerprint_answers {
     char *version;       /* Manager.Version, "252.39-1~deb12u2" */
@@ -17,9 +18,8 @@ struct fingerprint_query;
 /* May take the strings out of `answers`. */
 typedef void (*fingerprint_query_fn)(struct fingerprint_answers *answers, void *data);
 
-/* Subscribes to systemd's signals first. Never calls `done` from inside; calls to a peer that is
- * gone are answered by sd-bus. NULL: nothing could be sent, which is only so when the connection is
- * being closed. */
-struct fingerprint_query *fingerprint_query_start(sd_bus *bus, fingerprint_query_fn done,
+/* Subscribes to systemd's signals first. Never calls `done` from inside; a bus that is gone is a
+ * trouble like others. */
+struct fingerprint_query *fingerprint_query_start(struct bus *bus, fingerprint_query_fn done,
                                                   void *data);
 struct fingerprint_query *fingerprint_query_free(struct fingerprint_query *query);

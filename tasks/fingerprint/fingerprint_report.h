@@ -2,10 +2,25 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
-#include "tasks/driver.h"
 #include "tasks/fingerprint/fingerprint_query.h"
 #include "tasks/fingerprint/probe.h"
+
+enum driver_health { DRIVER_UNDETECTED, DRIVER_UNHEALTHY, DRIVER_HEALTHY, DRIVER_HEALTH_MAX };
+
+struct driver_attribute {
+    const char *key; /* "driver.nspawn.version" */
+    const char *string; /* NULL: `boolean` counts */
+    bool boolean;
+};
+
+struct driver_fingerprint {
+    enum driver_health health;
+    const char *description; /* "Healthy", or what is missing and what to do */
+    const struct driver_attribute *attributes;
+    size_t n_attributes;
+};
 
 struct fingerprint_facts {
     bool enabled;

@@ -6,12 +6,6 @@
 
 #include "tasks/kernel/cgroup.h"
 
-/* A test host with a new kernel plays an old one by this variable in the plugin's environment:
- *   tmpfs  tmpfs can't be ID-mapped (as before Linux 6.3; Nomad's secrets directory is a tmpfs)
- *   all    no file system can be
- * Any other value, and the variable missing, change nothing. */
-#define PROBE_NO_IDMAP_ENV "NSPAWN_TEST_NO_IDMAP"
-
 struct probe_host {
     bool root;            /* the plugin has the rights of root */
     bool booted;          /* PID 1 is systemd */
@@ -25,7 +19,3 @@ typedef void (*probe_host_fn)(struct probe_host *ret);
 
 /* A `probe_host_fn`. Takes about a millisecond (a child process lives that long). */
 void probe_host(struct probe_host *ret);
-
-/* Whether what is at `path` can be bound with ID mapping: 0; -EOPNOTSUPP: its file system or the
- * kernel can't; other negative errno: it could not be tried (-ENOENT, -EPERM, ...). */
-int probe_idmap(const char *path);

@@ -60,13 +60,6 @@ static int listen_at(const char *path)
     return TAKE_FD(fd);
 }
 
-void init_link_remove_dir(int dir_fd)
-{
-    (void)unlinkat(dir_fd, INIT_LINK_DIR "/socket", 0);
-    (void)unlinkat(dir_fd, INIT_LINK_DIR "/init", 0);
-    (void)unlinkat(dir_fd, INIT_LINK_DIR, AT_REMOVEDIR);
-}
-
 int init_link_create_status(int dir_fd)
 {
     int fd = openat(dir_fd, INIT_LINK_STATUS,

@@ -32,8 +32,6 @@ void init_link_go(struct init_link *link);
 /* Hears at once what has arrived, which may end it. */
 void init_link_receive(struct init_link *link);
 struct init_link *init_link_free(struct init_link *link);
-/* Removes INIT_LINK_DIR and what is in it. */
-void init_link_remove_dir(int dir_fd);
 
 /* For the init to write to; negative errno. */
 int init_link_create_status(int dir_fd);

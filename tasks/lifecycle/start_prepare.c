@@ -5,8 +5,8 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/fingerprint/probe.h"
 #include "tasks/images/image.h"
+#include "tasks/kernel/idmap.h"
 #include "tasks/lifecycle/start_private.h"
 #include "tasks/mounts/job_binds.h"
 #include "tasks/mounts/mount_points.h"
@@ -168,7 +168,7 @@ static void bind_volumes(struct start *start, bool user_namespace)
         const struct task_mount *mount = &spec->mounts[i];
         struct nspawn_bind_how how = { .read_only = mount->read_only };
 
-        if (user_namespace && probe_idmap(mount->host_path) >= 0)
+        if (user_namespace && idmap_try(mount->host_path) >= 0)
             how.map = NSPAWN_BIND_MAP_IDMAP;
         nspawn_binds_add(&start->dirs.binds, mount->host_path, mount->task_path, how);
     }

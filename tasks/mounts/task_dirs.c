@@ -8,7 +8,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/fingerprint/probe.h"
+#include "tasks/kernel/idmap.h"
 
 /* The users that systemd keeps for containers (its UIDS-GIDS document), in ranges as nspawn's
  * own. */
@@ -205,7 +205,7 @@ static enum nspawn_bind_map decide_map(const struct make *make, const char *sour
 {
     if (!make->user_namespace)
         return NSPAWN_BIND_MAP_NONE;
-    if (probe_idmap(source) >= 0)
+    if (idmap_try(source) >= 0)
         return NSPAWN_BIND_MAP_IDMAP;
     strv_push(&make->dirs->shifted, source);
     return NSPAWN_BIND_MAP_NONE;

@@ -12,7 +12,6 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "tasks/inside/init_link.h"
 #include "tasks/kernel/file.h"
 
 #define LOCK_NAME "lock"
@@ -50,6 +49,11 @@ static int open_root(bool create, struct fail *fail)
     return fd;
 }
 
+static int open_child(int dir_fd, const char *name)
+{
+    return openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 static int open_dir(struct runtime_dir *dir, bool create, struct fail *fail)
 {
     CLEANUP_CLOSE int root_fd = open_root(create, fail);
@@ -63,7 +67,7 @@ static int open_dir(struct runtime_dir *dir, bool create, struct fail *fail)
                                         strerror(errno));
         dir->is_left_over = true;
     }
-    dir->fd = openat(root_fd, dir->machine, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    dir->fd = open_child(root_fd, dir->machine);
     if (dir->fd < 0)
         return fail_set(fail, -errno, "cannot open '%s': %s", dir->path, strerror(errno));
     dir->lock_fd = openat(dir->fd, LOCK_NAME,
@@ -137,9 +141,9 @@ char *runtime_dir_read_id(const struct runtime_dir *dir)
     return id;
 }
 
-static void remove_entries(struct runtime_dir *dir)
+/* Calls `take` for each entry of a directory, which closes it. */
+static void remove_each(int fd, void (*take)(int dir_fd, const char *name))
 {
-    int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
 
     if (entries == NULL) {
@@ -148,14 +152,27 @@ static void remove_entries(struct runtime_dir *dir)
     }
     for (struct dirent *entry; (entry = readdir(entries)) != NULL;)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(dir->fd, entry->d_name, 0);
+            take(dirfd(entries), entry->d_name);
     (void)closedir(entries);
+}
+
+static void remove_file(int dir_fd, const char *name)
+{
+    (void)unlinkat(dir_fd, name, 0);
+}
+
+/* What others keep in here is files, and directories of files. */
+static void remove_entry(int dir_fd, const char *name)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno != EISDIR)
+        return;
+    remove_each(open_child(dir_fd, name), remove_file);
+    (void)unlinkat(dir_fd, name, AT_REMOVEDIR);
 }
 
 void runtime_dir_remove(struct runtime_dir *dir)
 {
-    init_link_remove_dir(dir->fd);
-    remove_entries(dir);
+    remove_each(open_child(dir->fd, "."), remove_entry);
     if (rmdir(dir->path) < 0 && errno != ENOENT)
         log_warn("cannot remove '%s': %s, ignoring", dir->path, strerror(errno));
 }

@@ -1,6 +1,5 @@
 #include "tasks/systemd/networkd.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "reactor/alloc.h"
+#include "reactor/bus_op.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/kernel/file.h"
@@ -16,17 +16,19 @@
 #define NETWORKD_PATH    "/org/freedesktop/network1"
 #define NETWORKD_MANAGER "org.freedesktop.network1.Manager"
 
-/* "systemd-networkd.service"; systemd answers "inactive" where there is no such unit. */
-#define NETWORKD_UNIT_PATH "/org/freedesktop/systemd1/unit/systemd_2dnetworkd_2eservice"
+/* systemd answers "inactive" where there is no such unit. */
+static const struct bus_object networkd_unit = {
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1/unit/systemd_2dnetworkd_2eservice",
+    "org.freedesktop.systemd1.Unit",
+};
 
 /* It takes no longer than to read some files; a start does not wait for one that hangs. */
 #define RELOAD_USEC (5 * UINT64_C(1000000))
 
 struct networkd_op {
     struct bus *bus;
-    struct bus_watch *watch;
-    sd_event_source *turn;
-    sd_bus_slot *reply;
+    struct bus_op *call;
     bool is_reload, runs;
     networkd_done_fn done;
     void *data;
@@ -42,69 +44,44 @@ static void end_op(struct networkd_op *op)
     done(runs, data);
 }
 
-static int on_reloaded(sd_bus_message *message, void *data, sd_bus_error *error)
+static void on_reloaded(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
     struct networkd_op *op = data;
 
-    (void)error;
-    if (sd_bus_message_is_method_error(message, NULL))
-        log_warn("systemd-networkd did not read '%s': %s, ignoring", NETWORKD_FILE,
-                 sd_bus_message_get_error(message)->message);
+    (void)reply;
+    op->call = NULL;
+    if (error != NULL)
+        log_warn("systemd-networkd did not read '%s': %s, ignoring", NETWORKD_FILE, error->message);
     end_op(op);
-    return 0;
 }
 
-static int send_reload(struct networkd_op *op, sd_bus *bus)
+static int send_reload(struct networkd_op *op)
 {
     CLEANUP(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    sd_bus *bus = bus_get(op->bus);
 
-    int r = sd_bus_message_new_method_call(bus, &m, NETWORKD_SERVICE, NETWORKD_PATH,
-                                           NETWORKD_MANAGER, "Reload");
-    if (r < 0)
-        return r;
-    op->reply = sd_bus_slot_unref(op->reply);
-    return sd_bus_call_async(bus, &op->reply, m, on_reloaded, op, RELOAD_USEC);
+    int r = bus == NULL ? -ENOTCONN
+                        : sd_bus_message_new_method_call(bus, &m, NETWORKD_SERVICE, NETWORKD_PATH,
+                                                         NETWORKD_MANAGER, "Reload");
+    if (r >= 0)
+        op->call = bus_op_send(op->bus, m, RELOAD_USEC, on_reloaded, op);
+    return r;
 }
 
-static int on_state(sd_bus_message *message, void *data, sd_bus_error *error)
+static void on_state(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
     struct networkd_op *op = data;
     const char *state = "";
 
-    (void)error;
-    if (!sd_bus_message_is_method_error(message, NULL) &&
-        sd_bus_message_read(message, "v", "s", &state) >= 0)
+    op->call = NULL;
+    if (error == NULL && sd_bus_message_read(reply, "v", "s", &state) >= 0)
         op->runs = strcmp(state, "active") == 0;
-    if (!op->runs || !op->is_reload || send_reload(op, sd_bus_message_get_bus(message)) < 0)
+    if (!op->runs || !op->is_reload || send_reload(op) < 0)
         end_op(op);
-    return 0;
 }
 
 /* Of systemd, not of the owner of its name: after a restart of the bus it has none for a while, and
  * serves its links all the same. */
-static int on_turn(sd_event_source *source, void *data)
-{
-    struct networkd_op *op = data;
-    sd_bus *bus = bus_get(op->bus);
-
-    (void)source;
-    int r = bus == NULL ? -ENOTCONN
-                        : sd_bus_call_method_async(
-                                  bus, &op->reply, "org.freedesktop.systemd1", NETWORKD_UNIT_PATH,
-                                  "org.freedesktop.DBus.Properties", "Get", on_state, op, "ss",
-                                  "org.freedesktop.systemd1.Unit", "ActiveState");
-    if (r < 0)
-        end_op(op);
-    return 0;
-}
-
-static void on_bus_changed(struct bus *bus, bool up, void *data)
-{
-    (void)bus;
-    if (!up)
-        end_op(data);
-}
-
 static struct networkd_op *op_new(struct bus *bus, bool is_reload, networkd_done_fn done,
                                   void *data)
 {
@@ -114,10 +91,7 @@ static struct networkd_op *op_new(struct bus *bus, bool is_reload, networkd_done
     op->is_reload = is_reload;
     op->done = done;
     op->data = data;
-    op->watch = bus_watch_add(bus, on_bus_changed, op);
-    int r = sd_event_add_defer(bus_event(bus), &op->turn, on_turn, op);
-    assert(r >= 0);
-    (void)sd_event_source_set_description(op->turn, "networkd-op");
+    op->call = bus_op_get(bus, &networkd_unit, "ActiveState", on_state, op);
     return op;
 }
 
@@ -135,9 +109,7 @@ struct networkd_op *networkd_op_free(struct networkd_op *op)
 {
     if (op == NULL)
         return NULL;
-    op->reply = sd_bus_slot_unref(op->reply);
-    op->turn = sd_event_source_disable_unref(op->turn);
-    op->watch = bus_watch_free(op->watch);
+    op->call = bus_op_free(op->call);
     free(op);
     return NULL;
 }

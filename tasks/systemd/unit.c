@@ -8,6 +8,7 @@
 #include <systemd/sd-event.h>
 
 #include "reactor/alloc.h"
+#include "reactor/bus_op.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/systemd/unit_call.h"
@@ -32,7 +33,7 @@ struct unit_op {
     struct unit_call *call;
     bool was_lost; /* sent to a systemd or a bus that went away: it may have been done */
     char *job;
-    sd_bus_slot *reply;
+    struct bus_op *reply;
     struct fail fail;
     unit_done_fn done;
     void *data;
@@ -41,7 +42,8 @@ struct unit_op {
 struct units {
     struct bus *bus;
     struct bus_watch *watch;
-    sd_bus_slot *on_job_removed, *on_owner, *subscribe;
+    sd_bus_slot *on_job_removed, *on_owner;
+    struct bus_op *subscribe;
     sd_event_source *work; /* ends ops and sends those that wait */
     LIST_HEAD(, unit_op) ops;
 };
@@ -56,7 +58,7 @@ static void schedule(struct units *units)
 
 static void end_op(struct unit_op *op)
 {
-    op->reply = sd_bus_slot_unref(op->reply);
+    op->reply = bus_op_free(op->reply);
     op->state = OP_ENDED;
     schedule(op->units);
 }
@@ -132,19 +134,17 @@ static void await_job(struct unit_op *op, sd_bus_message *message)
     op->state = OP_WAITS_FOR_JOB;
 }
 
-static int on_reply(sd_bus_message *message, void *data, sd_bus_error *ret_error)
+static void on_reply(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
     struct unit_op *op = data;
 
-    (void)ret_error;
-    op->reply = sd_bus_slot_unref(op->reply);
-    if (sd_bus_message_is_method_error(message, NULL))
-        handle_error(op, sd_bus_message_get_error(message));
+    op->reply = NULL;
+    if (error != NULL)
+        handle_error(op, error);
     else if (op->kind == OP_START || op->kind == OP_STOP)
-        await_job(op, message);
+        await_job(op, reply);
     else
         end_op(op);
-    return 0;
 }
 
 static int call_of(struct unit_op *op, sd_bus *bus, sd_bus_message **ret)
@@ -174,18 +174,15 @@ static void send_op(struct unit_op *op)
     sd_bus *bus = bus_get(op->units->bus);
 
     op->state = OP_WAITS_FOR_BUS;
-    if (bus == NULL)
+    if (bus == NULL || sd_bus_is_ready(bus) <= 0) /* one that ends has not said so yet */
         return;
     int r = call_of(op, bus, &message);
-    if (r >= 0)
-        r = sd_bus_call_async(bus, &op->reply, message, on_reply, op, 0);
-    if (r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE)
-        return;
     if (r < 0) {
         (void)fail_set(&op->fail, r, "cannot ask systemd about '%s': %s", op->name, strerror(-r));
         end_op(op);
         return;
     }
+    op->reply = bus_op_send(op->units->bus, message, 0, on_reply, op);
     op->state = OP_CALLED;
 }
 
@@ -286,7 +283,7 @@ struct unit_op *unit_op_free(struct unit_op *op)
     if (op == NULL)
         return NULL;
     LIST_REMOVE(op, entry);
-    (void)sd_bus_slot_unref(op->reply);
+    op->reply = bus_op_free(op->reply);
     unit_call_free(op->call);
     fail_done(&op->fail);
     free(op->name);
@@ -328,24 +325,22 @@ static int on_work(sd_event_source *source, void *data)
 
 /* --- the bus comes and goes ------------------------------------------------------------------ */
 
-static int on_subscribed(sd_bus_message *message, void *data, sd_bus_error *error)
+static void on_subscribed(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
-    (void)data;
-    (void)error;
-    if (sd_bus_message_is_method_error(message, NULL))
-        log_warn("systemd refuses to tell of changes: %s",
-                 sd_bus_message_get_error(message)->message);
-    return 0;
+    struct units *units = data;
+
+    (void)reply;
+    units->subscribe = NULL;
+    if (error != NULL && !sd_bus_error_has_name(error, BUS_OP_GONE))
+        log_warn("systemd refuses to tell of changes: %s", error->message);
 }
 
-static void subscribe(struct units *units, sd_bus *bus)
+/* systemd sends unit signals only while somebody is subscribed. */
+static void subscribe(struct units *units)
 {
-    units->subscribe = sd_bus_slot_unref(units->subscribe);
-    /* systemd sends unit signals only while somebody is subscribed. */
-    int r = sd_bus_call_method_async(bus, &units->subscribe, UNIT_CALL_SERVICE, UNIT_CALL_PATH,
-                                     UNIT_CALL_MANAGER, "Subscribe", on_subscribed, units, NULL);
-    if (r < 0)
-        log_warn("cannot subscribe to systemd's signals: %s", strerror(-r));
+    bus_op_free(units->subscribe);
+    units->subscribe = bus_op_call(units->bus, &unit_call_manager, "Subscribe", on_subscribed,
+                                   units, "");
 }
 
 /* What is under way is asked again; done meanwhile counts. */
@@ -354,7 +349,7 @@ static void restart_ops(struct units *units)
     struct unit_op *op;
 
     LIST_FOREACH(op, &units->ops, entry) {
-        op->reply = sd_bus_slot_unref(op->reply);
+        op->reply = bus_op_free(op->reply);
         if (op->state == OP_CALLED || op->state == OP_WAITS_FOR_JOB)
             lose(op);
     }
@@ -370,7 +365,7 @@ static int on_owner(sd_bus_message *message, void *data, sd_bus_error *error)
     int r = sd_bus_message_read(message, "sss", NULL, NULL, &owner);
     if (r < 0 || owner[0] == '\0')
         return 0;
-    subscribe(units, sd_bus_message_get_bus(message));
+    subscribe(units);
     restart_ops(units);
     return 0;
 }
@@ -386,7 +381,7 @@ static void connect_units(struct units *units)
         r = unit_call_match_owner(bus, &units->on_owner, on_owner, units);
     if (r < 0)
         log_warn("cannot hear systemd's signals: %s", strerror(-r));
-    subscribe(units, bus);
+    subscribe(units);
     schedule(units);
 }
 
@@ -394,7 +389,7 @@ static void disconnect_units(struct units *units)
 {
     units->on_job_removed = sd_bus_slot_unref(units->on_job_removed);
     units->on_owner = sd_bus_slot_unref(units->on_owner);
-    units->subscribe = sd_bus_slot_unref(units->subscribe);
+    units->subscribe = bus_op_free(units->subscribe);
 }
 
 static void on_bus_changed(struct bus *bus, bool up, void *data)

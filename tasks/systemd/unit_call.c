@@ -6,6 +6,9 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 
+const struct bus_object unit_call_manager = { UNIT_CALL_SERVICE, UNIT_CALL_PATH,
+                                              UNIT_CALL_MANAGER };
+
 struct unit_call {
     char *name;
     struct unit_properties properties;

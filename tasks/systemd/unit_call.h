@@ -5,12 +5,15 @@
 
 #include <systemd/sd-bus.h>
 
+#include "reactor/bus_op.h"
 #include "reactor/fail.h"
 #include "tasks/systemd/unit.h"
 
 #define UNIT_CALL_SERVICE "org.freedesktop.systemd1"
 #define UNIT_CALL_PATH    "/org/freedesktop/systemd1"
 #define UNIT_CALL_MANAGER "org.freedesktop.systemd1.Manager"
+
+extern const struct bus_object unit_call_manager; /* the same as one */
 
 struct unit_call;
 

@@ -2,8 +2,7 @@
  * each room adds what it knows of (limits, devices, filters), and which unit_call writes out as it
  * is, in this order.
  *
- * In memory of the caller; zero-filled is empty. Names are literals; values are copied and
- * owned. */
+ * In memory of the caller; zero-filled is empty. Names are literals, values are owned copies. */
 #pragma once
 
 #include <stdbool.h>

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
+#include "reactor/bus_op.h"
 #include "reactor/log.h"
 #include "tasks/systemd/unit_call.h"
 
@@ -22,7 +23,8 @@ struct unit_watch {
     struct bus *bus;
     struct bus_watch *bus_watch;
     char *name, *path;
-    sd_bus_slot *on_changed, *on_owner, *read_unit, *read_service;
+    sd_bus_slot *on_changed, *on_owner;
+    struct bus_op *read_unit, *read_service;
     sd_event_source *retry;
     struct unit_state state;
     bool is_read; /* all of it, since the connection was made: before, nothing is told */
@@ -201,42 +203,37 @@ static void retry_later(struct unit_watch *watch)
 }
 
 /* False: nothing is known by it. */
-static bool handle_read(struct unit_watch *watch, sd_bus_message *m)
+static bool handle_read(struct unit_watch *watch, sd_bus_message *reply, const sd_bus_error *error)
 {
-    if (sd_bus_message_is_method_error(m, NULL)) {
+    if (error != NULL) {
         /* With the connection's end all is read again, and this is switched off. */
-        log_debug("unit '%s': cannot read its state: %s", watch->name,
-                  sd_bus_message_get_error(m)->message);
+        log_debug("unit '%s': cannot read its state: %s", watch->name, error->message);
         retry_later(watch);
         return false;
     }
-    int r = read_properties(m, &watch->state);
+    int r = read_properties(reply, &watch->state);
     if (r < 0)
         log_warn("unit '%s': cannot read its state: %s, ignoring", watch->name, strerror(-r));
     return r >= 0;
 }
 
-static int on_unit_read(sd_bus_message *m, void *data, sd_bus_error *error)
+static void on_unit_read(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
     struct unit_watch *watch = data;
 
-    (void)error;
-    watch->read_unit = sd_bus_slot_unref(watch->read_unit);
-    watch->has_failed = !handle_read(watch, m);
-    return 0;
+    watch->read_unit = NULL;
+    watch->has_failed = !handle_read(watch, reply, error);
 }
 
-static int on_service_read(sd_bus_message *m, void *data, sd_bus_error *error)
+static void on_service_read(sd_bus_message *reply, const sd_bus_error *error, void *data)
 {
     struct unit_watch *watch = data;
 
-    (void)error;
-    watch->read_service = sd_bus_slot_unref(watch->read_service);
-    if (!handle_read(watch, m) || watch->has_failed)
-        return 0;
+    watch->read_service = NULL;
+    if (!handle_read(watch, reply, error) || watch->has_failed)
+        return;
     watch->is_read = true;
     tell(watch);
-    return 0;
 }
 
 /* --- the bus comes and goes ------------------------------------------------------------------ */
@@ -245,37 +242,35 @@ static void disconnect_watch(struct unit_watch *watch)
 {
     watch->on_changed = sd_bus_slot_unref(watch->on_changed);
     watch->on_owner = sd_bus_slot_unref(watch->on_owner);
-    watch->read_unit = sd_bus_slot_unref(watch->read_unit);
-    watch->read_service = sd_bus_slot_unref(watch->read_service);
+    watch->read_unit = bus_op_free(watch->read_unit);
+    watch->read_service = bus_op_free(watch->read_service);
     (void)sd_event_source_set_enabled(watch->retry, SD_EVENT_OFF);
 }
 
-static int read_all(struct unit_watch *watch, sd_bus *bus, sd_bus_slot **slot,
-                    const char *interface, sd_bus_message_handler_t handler)
+static struct bus_op *read_all(struct unit_watch *watch, const char *interface, bus_op_fn done)
 {
-    return sd_bus_call_method_async(bus, slot, UNIT_CALL_SERVICE, watch->path, PROPERTIES, "GetAll",
-                                    handler, watch, "s", interface);
+    const struct bus_object unit = { UNIT_CALL_SERVICE, watch->path, interface };
+
+    return bus_op_get_all(watch->bus, &unit, done, watch);
 }
 
-static int read_state(struct unit_watch *watch, sd_bus *bus)
+static void read_state(struct unit_watch *watch)
 {
-    watch->read_unit = sd_bus_slot_unref(watch->read_unit);
-    watch->read_service = sd_bus_slot_unref(watch->read_service);
+    bus_op_free(watch->read_unit);
+    bus_op_free(watch->read_service);
     (void)sd_event_source_set_enabled(watch->retry, SD_EVENT_OFF);
     watch->has_failed = false;
-    int r = read_all(watch, bus, &watch->read_unit, UNIT_IFACE, on_unit_read);
-    if (r >= 0)
-        r = read_all(watch, bus, &watch->read_service, SERVICE_IFACE, on_service_read);
-    return r;
+    watch->read_unit = read_all(watch, UNIT_IFACE, on_unit_read);
+    watch->read_service = read_all(watch, SERVICE_IFACE, on_service_read);
 }
 
 /* What was true before may have ended without a word: a unit that is gone answers with
  * LoadState=not-found and otherwise empty values. */
-static int read_anew(struct unit_watch *watch, sd_bus *bus)
+static void read_anew(struct unit_watch *watch)
 {
     watch->state = (struct unit_state){};
     watch->is_read = false;
-    return read_state(watch, bus);
+    read_state(watch);
 }
 
 static int on_owner(sd_bus_message *m, void *data, sd_bus_error *error)
@@ -285,10 +280,10 @@ static int on_owner(sd_bus_message *m, void *data, sd_bus_error *error)
 
     (void)error;
     int r = sd_bus_message_read(m, "sss", NULL, NULL, &owner);
-    if (r >= 0 && owner[0] != '\0')
-        r = read_anew(watch, sd_bus_message_get_bus(m));
     if (r < 0)
-        log_debug("unit '%s': cannot read its state: %s", watch->name, strerror(-r));
+        log_debug("unit '%s': cannot read systemd's return: %s", watch->name, strerror(-r));
+    else if (owner[0] != '\0')
+        read_anew(watch);
     return 0;
 }
 
@@ -300,10 +295,10 @@ static void connect_watch(struct unit_watch *watch)
                                       PROPERTIES, "PropertiesChanged", on_changed, NULL, watch);
     if (r >= 0)
         r = unit_call_match_owner(bus, &watch->on_owner, on_owner, watch);
-    if (r >= 0)
-        r = read_anew(watch, bus);
     if (r < 0)
         log_debug("unit '%s': cannot watch it: %s", watch->name, strerror(-r));
+    else
+        read_anew(watch);
 }
 
 static void on_bus_changed(struct bus *bus, bool up, void *data)
@@ -347,12 +342,9 @@ struct unit_watch *unit_watch_new(struct bus *bus, const char *name, unit_change
 
 void unit_watch_refresh(struct unit_watch *watch)
 {
-    sd_bus *bus = bus_get(watch->bus);
-
     /* Without a bus all is read when it is back. */
-    int r = bus != NULL ? read_state(watch, bus) : 0;
-    if (r < 0)
-        log_debug("unit '%s': cannot read its state: %s", watch->name, strerror(-r));
+    if (bus_get(watch->bus) != NULL)
+        read_state(watch);
 }
 
 struct unit_watch *unit_watch_free(struct unit_watch *watch)

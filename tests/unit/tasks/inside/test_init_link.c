@@ -112,8 +112,6 @@ static void scene_done(struct scene *scene)
     scene->link = init_link_free(scene->link);
     (void)close_fd(scene->init_fd);
     sd_event_unref(scene->event);
-    init_link_remove_dir(scene->dir_fd);
-    assert_int_equal(faccessat(scene->dir_fd, INIT_LINK_DIR, F_OK, 0), -1);
     (void)close_fd(scene->dir_fd);
     scratch_dir_free(scene->dir);
 }

@@ -16,7 +16,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/fingerprint/probe.h"
+#include "tasks/kernel/idmap.h"
 #include "tasks/mounts/task_dirs.h"
 #include "tests/support/expect_fail.h"
 #include "tests/support/fd_leak.h"
@@ -64,7 +64,7 @@ static struct scene set_up(void)
 
 static void tear_down(struct scene *scene)
 {
-    assert_int_equal(unsetenv(PROBE_NO_IDMAP_ENV), 0);
+    assert_int_equal(unsetenv(IDMAP_OFF_ENV), 0);
     task_dirs_done(&scene->dirs);
     fail_done(&scene->fail);
     task_spec_done(&scene->spec);
@@ -80,7 +80,7 @@ static int make(struct scene *scene, bool user_namespace)
 /* As on a kernel that can ID-map nothing. */
 static void make_shifted(struct scene *scene)
 {
-    assert_int_equal(setenv(PROBE_NO_IDMAP_ENV, "all", 1), 0);
+    assert_int_equal(setenv(IDMAP_OFF_ENV, "all", 1), 0);
     assert_int_equal(make(scene, true), 0);
     assert_int_equal(scene->dirs.shifted.n_items, 3);
     assert_true(IS_BASE(scene->dirs.base));
@@ -208,7 +208,7 @@ static void test_only_what_can_not_be_mapped_is_shifted(void **state)
 
     (void)state;
     CLEANUP_FREE char *local = scratch_dir_path(scene.dir, ALLOC "/web/local");
-    bool can_map = probe_idmap(local) >= 0;
+    bool can_map = idmap_try(local) >= 0;
     assert_int_equal(make(&scene, true), 0);
     assert_int_equal(scene.dirs.shifted.n_items, can_map ? 0 : 3);
     assert_int_equal(scene.dirs.binds.items[2].how.map,
@@ -223,7 +223,7 @@ static void test_without_a_user_namespace_nothing_is_shifted(void **state)
     struct scene scene = set_up();
 
     (void)state;
-    assert_int_equal(setenv(PROBE_NO_IDMAP_ENV, "all", 1), 0);
+    assert_int_equal(setenv(IDMAP_OFF_ENV, "all", 1), 0);
     assert_int_equal(make(&scene, false), 0);
     assert_int_equal(scene.dirs.shifted.n_items, 0);
     tear_down(&scene);

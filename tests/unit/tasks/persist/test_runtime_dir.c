@@ -269,6 +269,9 @@ static void test_remove_takes_all_that_a_task_makes(void **state)
     make_file(WEB "/file");
     assert_int_equal(mkfifo(WEB "/stdout", 0666), 0);
     assert_int_equal(symlink("/run", WEB "/link"), 0);
+    assert_int_equal(mkdir(WEB "/init", 0755), 0);
+    make_file(WEB "/init/socket");
+    assert_int_equal(symlink("/run", WEB "/init/link"), 0);
     runtime_dir_remove(scene->dir);
     assert_false(exists(WEB));
     assert_true(exists("/run"));
