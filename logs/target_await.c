@@ -22,12 +22,12 @@ struct target_await {
     void *data;
 };
 
-static void finish(struct target_await *holder, int fd, const struct fail *fail)
+static void finish(struct target_await *op, int fd, const struct fail *fail)
 {
-    target_await_fn opened = holder->opened;
-    void *data = holder->data;
+    target_await_fn opened = op->opened;
+    void *data = op->data;
 
-    target_await_free(holder);
+    target_await_free(op);
     opened(fd, fail, data);
 }
 
@@ -43,14 +43,14 @@ static int open_blocking(const char *path, struct fail *reterr)
 }
 
 /* True: the op has ended and is gone. */
-static bool try_open(struct target_await *holder)
+static bool try_open(struct target_await *op)
 {
     CLEANUP_FAIL struct fail fail = {};
 
-    int fd = open_blocking(holder->path, &fail);
+    int fd = open_blocking(op->path, &fail);
     if (fd == -ENOENT)
         return false;
-    finish(holder, fd, fd < 0 ? &fail : NULL);
+    finish(op, fd, fd < 0 ? &fail : NULL);
     return true;
 }
 
@@ -61,47 +61,47 @@ static void on_changed(void *data)
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *data)
 {
-    struct target_await *holder = data;
+    struct target_await *op = data;
     CLEANUP_FAIL struct fail fail = {};
 
     (void)source;
     (void)usec;
     (void)fail_set_recoverable(&fail, -ETIMEDOUT,
                                "log target '%s' did not appear; is Nomad's log collector running?",
-                               holder->path);
-    finish(holder, -ETIMEDOUT, &fail);
+                               op->path);
+    finish(op, -ETIMEDOUT, &fail);
     return 0;
 }
 
-static int wait_for_path(struct target_await *holder)
+static int wait_for_path(struct target_await *op)
 {
-    int r = fifo_watch_new(holder->event, holder->path, on_changed, holder, &holder->watch);
+    int r = fifo_watch_new(op->event, op->path, on_changed, op, &op->watch);
     if (r < 0)
         return r;
-    r = sd_event_add_time_relative(holder->event, &holder->timer, CLOCK_MONOTONIC,
-                                   holder->wait_usec, 0, on_timeout, holder);
+    r = sd_event_add_time_relative(op->event, &op->timer, CLOCK_MONOTONIC, op->wait_usec, 0,
+                                   on_timeout, op);
     if (r < 0)
         return r;
-    return sd_event_source_set_description(holder->timer, "log-holder-timeout");
+    return sd_event_source_set_description(op->timer, "log-op-timeout");
 }
 
 static int on_look(sd_event_source *source, void *data)
 {
-    struct target_await *holder = data;
+    struct target_await *op = data;
     CLEANUP_FAIL struct fail fail = {};
 
     (void)source;
-    if (try_open(holder))
+    if (try_open(op))
         return 0;
 
-    int r = wait_for_path(holder);
+    int r = wait_for_path(op);
     if (r < 0) {
-        fail_set(&fail, r, "log target '%s' can't be waited for: %s", holder->path, strerror(-r));
-        finish(holder, r, &fail);
+        fail_set(&fail, r, "log target '%s' can't be waited for: %s", op->path, strerror(-r));
+        finish(op, r, &fail);
         return 0;
     }
     /* It may have come between the first look and the watch. */
-    (void)try_open(holder);
+    (void)try_open(op);
     return 0;
 }
 
@@ -111,33 +111,33 @@ int target_await_start(sd_event *event, const char *path, uint64_t wait_usec,
 {
     assert(opened != NULL);
 
-    struct target_await *holder = ALLOC_NEW(struct target_await);
-    *holder = (struct target_await){
+    struct target_await *op = ALLOC_NEW(struct target_await);
+    *op = (struct target_await){
         .event = sd_event_ref(event),
         .path = alloc_strdup(fifo_target_path(path)),
         .wait_usec = wait_usec,
         .opened = opened,
         .data = data,
     };
-    int r = sd_event_add_defer(event, &holder->look, on_look, holder);
+    int r = sd_event_add_defer(event, &op->look, on_look, op);
     if (r < 0) {
-        target_await_free(holder);
+        target_await_free(op);
         return fail_set(reterr, r, "the log target can't be opened: %s", strerror(-r));
     }
-    (void)sd_event_source_set_description(holder->look, "log-holder-look");
-    *ret = holder;
+    (void)sd_event_source_set_description(op->look, "log-op-look");
+    *ret = op;
     return 0;
 }
 
-struct target_await *target_await_free(struct target_await *holder)
+struct target_await *target_await_free(struct target_await *op)
 {
-    if (holder == NULL)
+    if (op == NULL)
         return NULL;
-    sd_event_source_disable_unref(holder->look);
-    sd_event_source_disable_unref(holder->timer);
-    fifo_watch_free(holder->watch);
-    sd_event_unref(holder->event);
-    free(holder->path);
-    free(holder);
+    sd_event_source_disable_unref(op->look);
+    sd_event_source_disable_unref(op->timer);
+    fifo_watch_free(op->watch);
+    sd_event_unref(op->event);
+    free(op->path);
+    free(op);
     return NULL;
 }

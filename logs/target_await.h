@@ -1,6 +1,6 @@
 /* Opening the descriptor of Nomad's FIFO that the holding unit keeps from start to end of a task,
  * so that the log collector sees its end of file when that unit is stopped and not when a plugin
- * dies. An op; owner: the start transfer. */
+ * dies. An op; owner: the logs of the task that starts. */
 #pragma once
 
 #include <stdint.h>
@@ -23,4 +23,4 @@ typedef void (*target_await_fn)(int fd, const struct fail *fail, void *data);
 int target_await_start(sd_event *event, const char *path, uint64_t wait_usec,
                        target_await_fn opened, void *data, struct target_await **ret,
                        struct fail *reterr);
-struct target_await *target_await_free(struct target_await *holder);
+struct target_await *target_await_free(struct target_await *op);

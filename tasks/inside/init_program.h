@@ -1,5 +1,5 @@
-/* The init of single processes (tasks/init/) as a part of the plugin, and as a file that can be
- * bound into a container. */
+/* The init of single processes (tasks/inside/init/) as a part of the plugin, and as a file that can
+ * be bound into a container. */
 #pragma once
 
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * process, and to itself for each exec, also after a restart. It holds secrets: mode 0600, in the
  * task's runtime directory.
  *
- * The files inside_*.c are part of both programs, the plugin and the init (tasks/init/), which is
- * linked statically with another C library: they include nothing but libc, reactor/alloc,
+ * The files inside_*.c are part of both programs, the plugin and the init (tasks/inside/init/),
+ * which is linked statically with another C library: they include nothing but libc, reactor/alloc,
  * reactor/cleanup and reactor/strv. */
 #pragma once
 

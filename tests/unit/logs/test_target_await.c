@@ -21,7 +21,7 @@
 struct fixture {
     char *dir, *path;
     sd_event *event;
-    struct target_await *holder;
+    struct target_await *op;
     bool was_opened;
     int fd;
     char *message;
@@ -52,7 +52,7 @@ static void on_opened(int fd, const struct fail *fail, void *data)
     assert_false(fixture->was_opened);
     assert_true((fd < 0) == (fail != NULL));
     fixture->was_opened = true;
-    fixture->holder = NULL;
+    fixture->op = NULL;
     fixture->fd = fd;
     if (fail != NULL)
         fixture->message = strdup(fail_text(fail));
@@ -61,7 +61,7 @@ static void on_opened(int fd, const struct fail *fail, void *data)
 static void start(struct fixture *fixture, uint64_t wait_usec)
 {
     assert_int_equal(target_await_start(fixture->event, fixture->path, wait_usec, on_opened,
-                                        fixture, &fixture->holder, NULL),
+                                        fixture, &fixture->op, NULL),
                      0);
     assert_false(fixture->was_opened);
 }
@@ -160,13 +160,13 @@ static void test_freed_op_is_silent(void **state)
     (void)state;
     start(&fixture, 1000);
     event_run_pending(fixture.event);
-    fixture.holder = target_await_free(fixture.holder);
+    fixture.op = target_await_free(fixture.op);
     assert_int_equal(mkfifo(fixture.path, 0600), 0);
     assert_int_equal(event_count_during(fixture.event, 20000), 0);
     assert_false(fixture.was_opened);
 
     start(&fixture, 1000);
-    fixture.holder = target_await_free(fixture.holder);
+    fixture.op = target_await_free(fixture.op);
     event_run_pending(fixture.event);
     assert_false(fixture.was_opened);
     tear_down(&fixture);

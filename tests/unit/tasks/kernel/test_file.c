@@ -23,7 +23,7 @@ static void expect_file(const char *path, const char *text, mode_t mode)
 {
     CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     char found[64];
-    struct stat stat;
+    struct stat stat = {};
 
     assert_true(fd >= 0 && fstat(fd, &stat) == 0);
     assert_int_equal(stat.st_mode & 07777, mode);
