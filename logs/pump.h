@@ -5,8 +5,8 @@
  *     fd A, held by PID 1          fd B, held by PID 1
  *
  * Start:   fifo_make, fifo_open_payload (fd A: to the task's unit), target_await_start (fd B: to
- *          the holding unit), pump_new; any order, but the unit that holds B is started before the
- *          task, and our own copies of A and B are closed once systemd has answered.
+ *          the holding unit), pump_new; any order, but the unit holds B before anybody counts on
+ *          the task, and our own copies of A and B are closed once systemd has answered.
  * End:     pump_finish; in its `done` stop the holding unit (now the collector sees the end of file
  *          and has everything), then answer WaitTask, then pump_free.
  * Recover: pump_new; the FIFOs are found by name again and nothing is lost or repeated.

@@ -33,8 +33,8 @@ static const struct flow_step start_steps[] = {
     { "prepare what runs inside", start_container_prepare },
     { "open the logs", start_container_open_logs },
     { "start the container", start_container_run },
-    { "hold the logs", start_container_hold_logs },
     { "await the container", start_container_await },
+    { "hold the logs", start_container_hold_logs },
     {},
 };
 

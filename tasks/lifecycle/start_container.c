@@ -60,21 +60,6 @@ int start_container_prepare(void *data, struct fail *fail)
 
 /* --- logs ------------------------------------------------------------------------------------ */
 
-/* The logs outlive a start that was given up. */
-static void on_held(const struct fail *fail, void *data)
-{
-    const struct task *task = data;
-    struct start *start = task->start;
-
-    if (start == NULL)
-        return;
-    start->is_held = true;
-    if (fail != NULL)
-        start_container_fail(start, fail);
-    else
-        start_container_progress(start);
-}
-
 int start_container_open_logs(void *data, struct fail *fail)
 {
     const struct start *start = data;
@@ -89,14 +74,6 @@ int start_container_open_logs(void *data, struct fail *fail)
     };
 
     return task_logs_new(task->host->units, &args, &task->logs, fail);
-}
-
-/* After the container, which systemd then starts first; the start waits for both. */
-int start_container_hold_logs(void *data, struct fail *fail)
-{
-    struct start *start = data;
-
-    return task_logs_hold(start->task->logs, on_held, start->task, fail);
 }
 
 /* --- the container --------------------------------------------------------------------------- */
@@ -213,7 +190,7 @@ static int examine(struct start *start)
     else if (start->is_started && !task->unit.loaded)
         (void)fail_set(fail, -ECANCELED, "somebody stopped the unit '%s' while the task started",
                        task->names.unit);
-    else if (!up || !start->is_held || !start->is_started || task->unit.invocation_id[0] == '\0')
+    else if (!up || !start->is_started || task->unit.invocation_id[0] == '\0')
         return -EAGAIN;
     return fail->error;
 }
@@ -256,4 +233,30 @@ int start_container_await(void *data, struct fail *fail)
     if (r < 0)
         fail_copy(fail, &start->asker.fail);
     return r;
+}
+
+/* --- the holding unit ------------------------------------------------------------------------ */
+
+/* The logs outlive a start that was given up. */
+static void on_held(const struct fail *fail, void *data)
+{
+    const struct task *task = data;
+
+    if (task->start == NULL)
+        return;
+    if (fail != NULL)
+        flow_fail(task->start->flow, fail);
+    else
+        flow_continue(task->start->flow);
+}
+
+/* Behind the container's start, which it would slow down: systemd and nspawn have much to do then.
+ * It is in time: until the start is answered, Nomad does not count on the task. */
+int start_container_hold_logs(void *data, struct fail *fail)
+{
+    const struct start *start = data;
+    struct task *task = start->task;
+
+    int r = task_logs_hold(task->logs, on_held, task, fail);
+    return r < 0 ? r : FLOW_WAIT;
 }

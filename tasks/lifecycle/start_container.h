@@ -7,8 +7,8 @@
 int start_container_prepare(void *start, struct fail *fail);
 int start_container_open_logs(void *start, struct fail *fail);
 int start_container_run(void *start, struct fail *fail);
-int start_container_hold_logs(void *start, struct fail *fail);
 int start_container_await(void *start, struct fail *fail);
+int start_container_hold_logs(void *start, struct fail *fail);
 
 /* What systemd, nspawn, or the network has said may be what is waited for. */
 void start_container_progress(struct start *start);

@@ -29,6 +29,6 @@ struct start {
     struct start_payload *payload;
     struct strv argv;
 
-    bool is_started, is_held; /* systemd has started the container, and the holding unit */
-    bool is_awaited;          /* by the last step */
+    bool is_started; /* systemd has started the container */
+    bool is_awaited; /* what is heard of it may be what a step waits for */
 };
