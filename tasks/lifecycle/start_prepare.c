@@ -160,18 +160,22 @@ static void on_owned(const struct fail *fail, void *data)
         end_step(task->start, fail);
 }
 
-static void bind_volumes(struct start *start, bool user_namespace)
+static int bind_volumes(struct start *start, bool user_namespace, struct fail *fail)
 {
     const struct task_spec *spec = &start->task->spec;
 
     for (size_t i = 0; i < spec->n_mounts; i++) {
         const struct task_mount *mount = &spec->mounts[i];
-        struct nspawn_bind_how how = { .read_only = mount->read_only };
+        struct bind_how how = { .read_only = mount->read_only };
 
         if (user_namespace && idmap_try(mount->host_path) >= 0)
-            how.map = NSPAWN_BIND_MAP_IDMAP;
-        nspawn_binds_add(&start->dirs.binds, mount->host_path, mount->task_path, how);
+            how.map = BIND_MAP_IDMAP;
+        int r = binds_add(&start->dirs.binds, BIND_OWNER_VOLUME, mount->host_path,
+                          mount->task_path, how, fail);
+        if (r < 0)
+            return r;
     }
+    return 0;
 }
 
 int start_prepare_make_dirs(void *data, struct fail *fail)
@@ -183,9 +187,10 @@ int start_prepare_make_dirs(void *data, struct fail *fail)
     int r = task_dirs_make(&task->spec, user_namespace, &start->dirs, fail);
     if (r < 0)
         return r;
-    bind_volumes(start, user_namespace);
     CLEANUP_FREE char *task_dir = task_dir_path(task);
-    r = job_binds_add(&start->options, task_dir, &start->dirs.binds, fail);
+    r = bind_volumes(start, user_namespace, fail);
+    if (r >= 0)
+        r = job_binds_add(&start->options, task_dir, &start->dirs.binds, fail);
     if (r < 0)
         return r;
     if (start->dirs.shifted.n_items == 0)

@@ -201,28 +201,28 @@ static int check_dir(const char *source, struct fail *reterr)
 
 /* How the owners of what is in `source` are to look right, and where that needs work on the
  * host. */
-static enum nspawn_bind_map decide_map(const struct make *make, const char *source)
+static enum bind_map decide_map(const struct make *make, const char *source)
 {
     if (!make->user_namespace)
-        return NSPAWN_BIND_MAP_NONE;
+        return BIND_MAP_NONE;
     if (idmap_try(source) >= 0)
-        return NSPAWN_BIND_MAP_IDMAP;
+        return BIND_MAP_IDMAP;
     strv_push(&make->dirs->shifted, source);
-    return NSPAWN_BIND_MAP_NONE;
+    return BIND_MAP_NONE;
 }
 
 /* Without submounts: an image that was downloaded into the task's directory is one while it runs,
  * and would show itself inside itself. */
-static void add_bind(const struct make *make, const char *source, const char *target,
-                     bool read_only, enum nspawn_bind_map map)
+static int add_bind(const struct make *make, const char *source, const char *target, bool read_only,
+                    enum bind_map map, struct fail *reterr)
 {
-    struct nspawn_bind_how how = { .read_only = read_only, .map = map, .without_submounts = true };
+    struct bind_how how = { .read_only = read_only, .map = map, .without_submounts = true };
 
-    nspawn_binds_add(&make->dirs->binds, source, target, how);
+    return binds_add(&make->dirs->binds, BIND_OWNER_TASK_DIR, source, target, how, reterr);
 }
 
 static int add_dir(const struct make *make, const char *source, const char *variable,
-                   const char *target, enum nspawn_bind_map *ret_map, struct fail *reterr)
+                   const char *target, enum bind_map *ret_map, struct fail *reterr)
 {
     if (!is_target(target))
         return fail_set(reterr, -EINVAL,
@@ -232,20 +232,20 @@ static int add_dir(const struct make *make, const char *source, const char *vari
     if (r < 0)
         return r;
     *ret_map = decide_map(make, source);
-    add_bind(make, source, target, false, *ret_map);
-    return 0;
+    return add_bind(make, source, target, false, *ret_map, reterr);
 }
 
 /* Nomad's log files are the agent's to write. They lie inside the alloc directory, so what becomes
  * of that one's owners becomes of theirs. */
-static void add_logs(const struct make *make, const char *source, const char *target,
-                     enum nspawn_bind_map map)
+static int add_logs(const struct make *make, const char *source, const char *target,
+                    enum bind_map map, struct fail *reterr)
 {
     CLEANUP_FREE char *logs_source = alloc_printf("%s/logs", source);
     CLEANUP_FREE char *logs_target = alloc_printf("%s/logs", target);
 
-    if (check_dir(logs_source, NULL) >= 0)
-        add_bind(make, logs_source, logs_target, true, map);
+    if (check_dir(logs_source, NULL) < 0)
+        return 0;
+    return add_bind(make, logs_source, logs_target, true, map, reterr);
 }
 
 static int add_dirs(const struct make *make, const struct task_spec *spec, struct fail *reterr)
@@ -264,14 +264,14 @@ static int add_dirs(const struct make *make, const struct task_spec *spec, struc
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *target = pairs_get(&spec->env, rows[i].variable);
-        enum nspawn_bind_map map = NSPAWN_BIND_MAP_NONE;
+        enum bind_map map = BIND_MAP_NONE;
         if (target == NULL || *target == '\0')
             continue;
         int r = add_dir(make, rows[i].source, rows[i].variable, target, &map, reterr);
+        if (r >= 0 && rows[i].has_logs)
+            r = add_logs(make, rows[i].source, target, map, reterr);
         if (r < 0)
             return r;
-        if (rows[i].has_logs)
-            add_logs(make, rows[i].source, target, map);
     }
     return 0;
 }
@@ -296,7 +296,7 @@ int task_dirs_make(const struct task_spec *spec, bool user_namespace, struct tas
 
 void task_dirs_done(struct task_dirs *dirs)
 {
-    nspawn_binds_done(&dirs->binds);
+    binds_done(&dirs->binds);
     strv_done(&dirs->shifted);
     dirs->base = 0;
 }
