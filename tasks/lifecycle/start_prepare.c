@@ -6,10 +6,10 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/images/image.h"
-#include "tasks/kernel/idmap.h"
 #include "tasks/lifecycle/start_private.h"
 #include "tasks/mounts/job_binds.h"
 #include "tasks/mounts/mount_points.h"
+#include "tasks/mounts/volumes.h"
 #include "tasks/network/task_network_names.h"
 #include "tasks/network/task_network_prepare.h"
 
@@ -160,24 +160,6 @@ static void on_owned(const struct fail *fail, void *data)
         end_step(task->start, fail);
 }
 
-static int bind_volumes(struct start *start, bool user_namespace, struct fail *fail)
-{
-    const struct task_spec *spec = &start->task->spec;
-
-    for (size_t i = 0; i < spec->n_mounts; i++) {
-        const struct task_mount *mount = &spec->mounts[i];
-        struct bind_how how = { .read_only = mount->read_only };
-
-        if (user_namespace && idmap_try(mount->host_path) >= 0)
-            how.map = BIND_MAP_IDMAP;
-        int r = binds_add(&start->dirs.binds, BIND_OWNER_VOLUME, mount->host_path,
-                          mount->task_path, how, fail);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 int start_prepare_make_dirs(void *data, struct fail *fail)
 {
     struct start *start = data;
@@ -188,7 +170,7 @@ int start_prepare_make_dirs(void *data, struct fail *fail)
     if (r < 0)
         return r;
     CLEANUP_FREE char *task_dir = task_dir_path(task);
-    r = bind_volumes(start, user_namespace, fail);
+    r = volumes_add(&task->spec, user_namespace, &start->dirs.binds, fail);
     if (r >= 0)
         r = job_binds_add(&start->options, task_dir, &start->dirs.binds, fail);
     if (r < 0)
