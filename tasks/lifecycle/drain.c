@@ -6,16 +6,13 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "tasks/inside/init_link.h"
 #include "tasks/lifecycle/stop.h"
 #include "tasks/nspawn/leader.h"
+#include "tasks/nspawn/nspawn_words.h"
 #include "tasks/resources/oom.h"
-
-/* nspawn's exit code when what ran inside asked for a reboot. */
-#define NSPAWN_REBOOT 133
 
 static void set_exit(struct task *task, int wait_status)
 {
@@ -38,8 +35,8 @@ static bool take_init_status(struct task *task)
 
 /* reboot(2) inside ends PID 1, and how is not in what the kernel keeps: it shows SIGKILL, or 0 of a
  * PID 1 that has called it itself. wait() alone has one of the two signals that tell power-off from
- * reboot, and from that nspawn, its parent, makes 0 or 133. A PID 1 that was killed makes it
- * fail. */
+ * reboot, and from that nspawn, its parent, makes its own exit code. A PID 1 that
+ * was killed makes it fail. */
 static bool may_be_reboot(const struct task *task, int status)
 {
     const struct unit_state *unit = &task->unit;
@@ -48,8 +45,9 @@ static bool may_be_reboot(const struct task *task, int status)
         return true;
     if (!unit_state_has_ended(unit))
         return false;
-    return status == 0 || (status == SIGKILL && unit->exit_code == CLD_EXITED &&
-                           (unit->exit_status == 0 || unit->exit_status == NSPAWN_REBOOT));
+    bool is_asked_for = unit->exit_code == CLD_EXITED &&
+                        (unit->exit_status == 0 || unit->exit_status == NSPAWN_WORDS_EXIT_REBOOT);
+    return status == 0 || (status == SIGKILL && is_asked_for);
 }
 
 static bool take_leader_status(struct task *task)
@@ -110,19 +108,15 @@ static void note_oom(struct task *task)
         task->exit.oom_killed = true;
 }
 
-/* nspawn has no exit code of its own for a command that it could not execute, but says so:
- * "execv(/x) failed: No such file or directory". */
 static void tell_exec_failure(const struct task *task)
 {
     CLEANUP_FREE char *line = task->logs != NULL ? task_logs_last_line(task->logs) : NULL;
-    const char *found = line != NULL ? strstr(line, "execv(") : NULL;
-    const char *reason = found != NULL ? strstr(found, ") failed: ") : NULL;
+    CLEANUP_FREE char *command = NULL;
+    const char *reason;
 
-    if (reason == NULL || task->exit.exit_code == 0)
-        return;
-    found += strlen("execv(");
-    CLEANUP_FREE char *command = alloc_strndup(found, (size_t)(reason - found));
-    task_tell_not_executed(task, command, reason + strlen(") failed: "));
+    if (line != NULL && task->exit.exit_code != 0 &&
+        nspawn_words_exec_failure(line, &command, &reason))
+        task_tell_not_executed(task, command, reason);
 }
 
 static void on_drained(const struct fail *fail, void *data)

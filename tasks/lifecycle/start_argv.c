@@ -2,17 +2,16 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/mounts/user_range.h"
 #include "tasks/nspawn/nspawn_argv.h"
-
-/* The range of a user namespace, as nspawn's own (systemd.exec: 65536 ids). */
-#define UID_RANGE 65536
+#include "tasks/nspawn/nspawn_words.h"
 
 void start_argv_make(const struct start_argv *start, struct strv *ret)
 {
     const struct task *task = start->task;
     CLEANUP_FREE char *range = task->uid_base != 0
-                                   ? alloc_printf("%u:%u", task->uid_base, UID_RANGE)
-                                   : alloc_strdup("pick");
+                                   ? alloc_printf("%u:%u", task->uid_base, USER_RANGE_IDS)
+                                   : alloc_strdup(NSPAWN_WORDS_PICK);
     struct nspawn_run run = {
         .machine = task->names.machine,
         .image = task->image,

@@ -95,14 +95,10 @@ static void on_unit_started(const struct fail *fail, void *data)
 
 static void make_environment(const struct start *start, struct strv *ret)
 {
-    strv_printf(ret, "NOTIFY_SOCKET=%s/" RUNTIME_DIR_NOTIFY, runtime_dir_path(start->task->dir));
-    /* Else an image without systemd gets cgroup v1 mounts. */
-    strv_push(ret, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1");
-    if (start_payload_has_filters(start->payload))
-        strv_push(ret, "SYSTEMD_SECCOMP=0"); /* our init installs them */
-    /* It writes where the task writes. Less than an error (how it shortened an interface's name, a
-     * warning at every start) has no place in the task's log. */
-    strv_push(ret, "SYSTEMD_LOG_LEVEL=err");
+    CLEANUP_FREE char *socket = alloc_printf("%s/" RUNTIME_DIR_NOTIFY,
+                                             runtime_dir_path(start->task->dir));
+
+    nspawn_words_environment(socket, start_payload_has_filters(start->payload), ret);
 }
 
 int start_container_run(void *data, struct fail *fail)

@@ -215,14 +215,17 @@ static void on_init(pid_t pid, const struct inside_link_report *report, void *da
         payload->args.changed(payload->args.data);
 }
 
-/* The init lies below the directory that is bound first: nspawn goes by the length of the path. */
-static void bind_init(const struct task *task, const char *program, struct nspawn_binds *binds)
+/* The init lies below the directory of its link. */
+static int bind_init(const struct task *task, const char *program, struct binds *binds,
+                     struct fail *fail)
 {
     CLEANUP_FREE char *dir = alloc_printf("%s/" INIT_LINK_DIR, runtime_dir_path(task->dir));
-    struct nspawn_bind_how how = { .read_only = true };
+    struct bind_how how = { .read_only = true };
 
-    nspawn_binds_add(binds, dir, INSIDE_LINK_DIR, how);
-    nspawn_binds_add(binds, program, INSIDE_LINK_INIT, how);
+    int r = binds_add(binds, BIND_OWNER_INIT, dir, INSIDE_LINK_DIR, how, fail);
+    if (r >= 0)
+        r = binds_add(binds, BIND_OWNER_INIT, program, INSIDE_LINK_INIT, how, fail);
+    return r < 0 ? r : 0;
 }
 
 int start_payload_listen(struct start_payload *payload, const struct strv *argv,
@@ -246,7 +249,7 @@ int start_payload_listen(struct start_payload *payload, const struct strv *argv,
 /* --- life ------------------------------------------------------------------------------------ */
 
 static int prepare_init(struct start_payload *payload, const struct pairs *environment,
-                        struct nspawn_binds *binds, struct fail *fail)
+                        struct binds *binds, struct fail *fail)
 {
     CLEANUP_FREE char *program = NULL;
 
@@ -258,8 +261,7 @@ static int prepare_init(struct start_payload *payload, const struct pairs *envir
     if (r < 0)
         return r;
     payload->spec_fd = r;
-    bind_init(payload->args.task, program, binds);
-    return 0;
+    return bind_init(payload->args.task, program, binds, fail);
 }
 
 static int prepare_boot(struct start_payload *payload, const struct pairs *environment,
@@ -272,7 +274,7 @@ static int prepare_boot(struct start_payload *payload, const struct pairs *envir
     return fd < 0 ? fd : 0;
 }
 
-int start_payload_new(const struct start_payload_args *args, struct nspawn_binds *binds,
+int start_payload_new(const struct start_payload_args *args, struct binds *binds,
                       struct start_payload **ret, struct fail *reterr)
 {
     CLEANUP(pairs_done) struct pairs environment = {};

@@ -21,7 +21,7 @@ struct start_payload_args {
 
 /* Writes the spec and, for a booted system, nspawn's settings; for a single process adds the binds
  * of the init. */
-int start_payload_new(const struct start_payload_args *args, struct nspawn_binds *binds,
+int start_payload_new(const struct start_payload_args *args, struct binds *binds,
                       struct start_payload **ret, struct fail *reterr);
 struct start_payload *start_payload_free(struct start_payload *payload);
 

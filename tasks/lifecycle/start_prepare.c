@@ -6,10 +6,10 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "tasks/images/image.h"
-#include "tasks/kernel/idmap.h"
 #include "tasks/lifecycle/start_private.h"
 #include "tasks/mounts/job_binds.h"
 #include "tasks/mounts/mount_points.h"
+#include "tasks/mounts/volumes.h"
 #include "tasks/network/task_network_names.h"
 #include "tasks/network/task_network_prepare.h"
 
@@ -160,20 +160,6 @@ static void on_owned(const struct fail *fail, void *data)
         end_step(task->start, fail);
 }
 
-static void bind_volumes(struct start *start, bool user_namespace)
-{
-    const struct task_spec *spec = &start->task->spec;
-
-    for (size_t i = 0; i < spec->n_mounts; i++) {
-        const struct task_mount *mount = &spec->mounts[i];
-        struct nspawn_bind_how how = { .read_only = mount->read_only };
-
-        if (user_namespace && idmap_try(mount->host_path) >= 0)
-            how.map = NSPAWN_BIND_MAP_IDMAP;
-        nspawn_binds_add(&start->dirs.binds, mount->host_path, mount->task_path, how);
-    }
-}
-
 int start_prepare_make_dirs(void *data, struct fail *fail)
 {
     struct start *start = data;
@@ -183,9 +169,10 @@ int start_prepare_make_dirs(void *data, struct fail *fail)
     int r = task_dirs_make(&task->spec, user_namespace, &start->dirs, fail);
     if (r < 0)
         return r;
-    bind_volumes(start, user_namespace);
     CLEANUP_FREE char *task_dir = task_dir_path(task);
-    r = job_binds_add(&start->options, task_dir, &start->dirs.binds, fail);
+    r = volumes_add(&task->spec, user_namespace, &start->dirs.binds, fail);
+    if (r >= 0)
+        r = job_binds_add(&start->options, task_dir, &start->dirs.binds, fail);
     if (r < 0)
         return r;
     if (start->dirs.shifted.n_items == 0)

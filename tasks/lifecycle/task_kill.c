@@ -8,7 +8,6 @@
 #include "reactor/cleanup.h"
 #include "tasks/kernel/file.h"
 #include "tasks/nspawn/leader.h"
-#include "tasks/nspawn/payload.h"
 #include "tasks/spec/signal_name.h"
 
 int task_kill_leader(const struct task *task, int signal)
@@ -18,7 +17,7 @@ int task_kill_leader(const struct task *task, int signal)
     /* Found again, but not yet known to be nspawn's child. */
     if (task->leader == 0)
         return -ESRCH;
-    return payload_kill_child(task->unit.main_pid, task->leader, signal);
+    return leader_kill_child(task->unit.main_pid, task->leader, signal);
 }
 
 int task_kill_payload(const struct task *task, int signal)
@@ -29,8 +28,8 @@ int task_kill_payload(const struct task *task, int signal)
         return task_kill_leader(task, signal);
     if (task->leader == 0)
         return -ESRCH;
-    int r = payload_find_child(task->leader, &child);
-    return r < 0 ? r : payload_kill_child(task->leader, child, signal);
+    int r = leader_find_child(task->leader, &child);
+    return r < 0 ? r : leader_kill_child(task->leader, child, signal);
 }
 
 int task_kill_inside(const struct task *task)

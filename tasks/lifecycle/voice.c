@@ -10,6 +10,7 @@
 #include "reactor/clock.h"
 #include "reactor/log.h"
 #include "tasks/nspawn/notify.h"
+#include "tasks/nspawn/nspawn_words.h"
 #include "tasks/resources/oom.h"
 
 struct voice {
@@ -28,9 +29,6 @@ struct voice {
 
 /* Nomad keeps the last ten events of a task. */
 #define STATUS_INTERVAL_USEC (30 * UINT64_C(1000000))
-
-/* As nspawn passes on what PID 1 inside says. */
-#define STATUS_PREFIX "Container running: "
 
 /* A status is a line for people. */
 #define STATUS_BYTES_MAX 256
@@ -96,11 +94,11 @@ static void tell_ready(struct voice *voice)
 static void hear_status(struct voice *voice, const char *status)
 {
     const struct task *task = voice->task;
+    const char *inner = nspawn_words_inner_status(status);
 
     log_task_debug(task->spec.id, "nspawn: %s", status);
-    if (!task->is_booted && strncmp(status, STATUS_PREFIX, strlen(STATUS_PREFIX)) == 0 &&
-        status[strlen(STATUS_PREFIX)] != '\0')
-        note_status(voice, status + strlen(STATUS_PREFIX));
+    if (!task->is_booted && inner != NULL)
+        note_status(voice, inner);
 }
 
 /* The first READY is nspawn's own, any other is passed on. */

@@ -25,27 +25,31 @@ static int find_source(const char *option, const char *path, const char *task_di
     return 0;
 }
 
-static int add_pairs(const char *option, const struct pairs *pairs, const char *task_dir,
-                     struct nspawn_bind_how how, struct nspawn_binds *binds, struct fail *reterr)
+static int add_pairs(enum bind_owner owner, const struct pairs *pairs, const char *task_dir,
+                     struct binds *binds, struct fail *reterr)
 {
+    bool read_only = owner == BIND_OWNER_JOB_READ_ONLY;
+    const char *option = read_only ? "bind_read_only" : "bind";
+    struct bind_how how = { .read_only = read_only };
+
     for (size_t i = 0; i < pairs->n_items; i++) {
         CLEANUP_FREE char *source = NULL;
 
         int r = find_source(option, pairs->items[i].key, task_dir, &source, reterr);
+        if (r >= 0)
+            r = binds_add(binds, owner, source, pairs->items[i].value, how, reterr);
         if (r < 0)
             return r;
-        nspawn_binds_add(binds, source, pairs->items[i].value, how);
     }
     return 0;
 }
 
-int job_binds_add(const struct task_options *config, const char *task_dir,
-                  struct nspawn_binds *binds, struct fail *reterr)
+int job_binds_add(const struct task_options *config, const char *task_dir, struct binds *binds,
+                  struct fail *reterr)
 {
-    int r = add_pairs("bind", &config->bind, task_dir, (struct nspawn_bind_how){}, binds, reterr);
+    int r = add_pairs(BIND_OWNER_JOB, &config->bind, task_dir, binds, reterr);
 
-    if (r < 0)
-        return r;
-    return add_pairs("bind_read_only", &config->bind_read_only, task_dir,
-                     (struct nspawn_bind_how){ .read_only = true }, binds, reterr);
+    return r < 0 ? r
+                 : add_pairs(BIND_OWNER_JOB_READ_ONLY, &config->bind_read_only, task_dir, binds,
+                             reterr);
 }

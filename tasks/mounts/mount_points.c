@@ -64,7 +64,7 @@ static void add_point(struct points *points, const char *path, bool is_file)
 }
 
 /* nspawn will not start for want of a source that is missing; then nothing is to stay. */
-static void add_bind(struct points *points, const struct nspawn_bind *bind)
+static void add_bind(struct points *points, const struct bind *bind)
 {
     struct stat st;
 
@@ -80,7 +80,7 @@ static int compare_depth(const void *a, const void *b)
     return (x->depth > y->depth) - (x->depth < y->depth);
 }
 
-static void collect(const struct nspawn_binds *binds, struct points *points)
+static void collect(const struct binds *binds, struct points *points)
 {
     for (size_t i = 0; i < sizeof(own_points) / sizeof(own_points[0]); i++)
         add_point(points, own_points[i], false);
@@ -190,7 +190,7 @@ static int make_points(struct image *image, const char *path, const struct point
     return 0;
 }
 
-int mount_points_make(const char *image, const struct nspawn_binds *binds, struct fail *reterr)
+int mount_points_make(const char *image, const struct binds *binds, struct fail *reterr)
 {
     struct image opened = {};
     struct points points = {};

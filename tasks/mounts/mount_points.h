@@ -7,7 +7,7 @@
 #pragma once
 
 #include "reactor/fail.h"
-#include "tasks/nspawn/nspawn_argv.h"
+#include "tasks/mounts/binds.h"
 
 /* Each component is looked up from the image's root, because of links, and a job may bind hundreds
  * of paths: so the work grows with the square. Nobody has directories that deep; what lies deeper
@@ -22,4 +22,4 @@
  * What is there stays as it is, and where a link leads nowhere or the file system is read-only
  * nothing is made: whether that is wrong, nspawn says. Other errors: -ENOTDIR, -ELOOP, -ENOSPC and
  * their like. */
-int mount_points_make(const char *image, const struct nspawn_binds *binds, struct fail *reterr);
+int mount_points_make(const char *image, const struct binds *binds, struct fail *reterr);

@@ -8,19 +8,20 @@
 
 #include "reactor/cleanup.h"
 #include "tasks/kernel/resolve.h"
+#include "tasks/mounts/user_range.h"
 
 #define PERMISSIONS (S_ISUID | S_ISGID | S_ISVTX | S_IRWXU | S_IRWXG | S_IRWXO)
 
 bool owner_shift_base_is_valid(uid_t base)
 {
-    return base % OWNER_SHIFT_RANGE == 0 && base > 0 && base < (uid_t)-OWNER_SHIFT_RANGE;
+    return base % USER_RANGE_IDS == 0 && base > 0 && base < (uid_t)-USER_RANGE_IDS;
 }
 
 static int open_beneath(int dir_fd, const char *path, int flags)
 {
     return resolve_open(dir_fd, path, flags | O_NOFOLLOW,
                         RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
-                                RESOLVE_NO_XDEV);
+                            RESOLVE_NO_XDEV);
 }
 
 int owner_shift_open_dir(int root_fd, const char *path)
@@ -37,12 +38,12 @@ static bool is_ours(const struct stat *st)
 
 static bool needs_shift(const struct stat *st)
 {
-    return is_ours(st) && (st->st_uid < OWNER_SHIFT_RANGE || st->st_gid < OWNER_SHIFT_RANGE);
+    return is_ours(st) && (st->st_uid < USER_RANGE_IDS || st->st_gid < USER_RANGE_IDS);
 }
 
 static bool is_in_range(const struct stat *st, uid_t base)
 {
-    return st->st_uid - base < OWNER_SHIFT_RANGE && st->st_gid - base < OWNER_SHIFT_RANGE;
+    return st->st_uid - base < USER_RANGE_IDS && st->st_gid - base < USER_RANGE_IDS;
 }
 
 /* A change of owner takes the set-user and set-group bits away; with ID mapping they would be seen.
@@ -72,8 +73,8 @@ int owner_shift_fd(int fd, uid_t base)
         return -errno;
     if (!needs_shift(&st))
         return 0;
-    uid_t uid = st.st_uid < OWNER_SHIFT_RANGE ? base + st.st_uid : (uid_t)-1;
-    gid_t gid = st.st_gid < OWNER_SHIFT_RANGE ? base + st.st_gid : (gid_t)-1;
+    uid_t uid = st.st_uid < USER_RANGE_IDS ? base + st.st_uid : (uid_t)-1;
+    gid_t gid = st.st_gid < USER_RANGE_IDS ? base + st.st_gid : (gid_t)-1;
     if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
         return -errno;
     return restore_bits(fd, &st, base);

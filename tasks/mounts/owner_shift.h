@@ -11,9 +11,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#define OWNER_SHIFT_RANGE 65536
-
-/* A multiple of OWNER_SHIFT_RANGE, not 0, whose range ends below (uid_t)-1, which is no user. */
+/* A multiple of USER_RANGE_IDS, not 0, whose range ends below (uid_t)-1, which is no user. */
 bool owner_shift_base_is_valid(uid_t base);
 
 /* A directory below `root_fd` ("." for itself), to be read; negative errno. */

@@ -9,12 +9,12 @@
 
 #include "reactor/fail.h"
 #include "reactor/strv.h"
-#include "tasks/nspawn/nspawn_argv.h"
+#include "tasks/mounts/binds.h"
 #include "tasks/spec/task_spec.h"
 
 struct task_dirs {
-    struct nspawn_binds binds; /* in the order in which they are to be mounted */
-    struct strv shifted;       /* host directories for ownership_new(); empty: none */
+    struct binds binds;
+    struct strv shifted; /* host directories for ownership_new(); empty: none */
     /* Not 0: shifted is not empty, and the container must run with exactly this range,
      * --private-users=BASE:65536. All tasks of an allocation have the same. */
     uid_t base;

@@ -17,32 +17,22 @@
 /* Where systemd-resolved writes the servers that it asks itself. */
 #define RESOLVED_FILE "/run/systemd/resolve/resolv.conf"
 
-static bool is_bound(const struct nspawn_binds *binds, const char *target)
-{
-    for (size_t i = 0; i < binds->n_items; i++)
-        if (strcmp(binds->items[i].target, target) == 0)
-            return true;
-    return false;
-}
-
-/* As a file of the task's runtime directory, bound at `target` unless the job binds its own: then
- * the answer is 0, else 1. */
-static int bind_text(const struct task_network_names_args *args, struct nspawn_binds *binds,
+/* As a file of the task's runtime directory, bound at `target` unless the job binds its own there:
+ * then the answer is 0, else 1. */
+static int bind_text(const struct task_network_names_args *args, struct binds *binds,
                      const char *name, const char *target, const char *text, struct fail *fail)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/%s", args->dir_path, name);
-    struct nspawn_bind_how how = { .read_only = true };
+    struct bind_how how = { .read_only = true };
 
-    if (is_bound(binds, target))
-        return 0;
-    int r = file_write(path, text, strlen(text), 0644);
+    int added = binds_add(binds, BIND_OWNER_NAMES, path, target, how, fail);
+    int r = added > 0 ? file_write(path, text, strlen(text), 0644) : 0;
     if (r < 0)
         return fail_set_recoverable(fail, r, "cannot write '%s': %s", path, strerror(-r));
-    nspawn_binds_add(binds, path, target, how);
-    return 1;
+    return added;
 }
 
-static int name_hosts(const struct task_network_names_args *args, struct nspawn_binds *binds,
+static int name_hosts(const struct task_network_names_args *args, struct binds *binds,
                       struct fail *fail)
 {
     struct address addresses[NETWORK_RECORD_FAMILIES] = {};
@@ -70,7 +60,7 @@ static char *read_resolv(const char *path)
     return text;
 }
 
-static int name_resolver(const struct task_network_names_args *args, struct nspawn_binds *binds,
+static int name_resolver(const struct task_network_names_args *args, struct binds *binds,
                          struct fail *fail)
 {
     CLEANUP_FREE char *own = read_resolv("/etc/resolv.conf"), *other = read_resolv(RESOLVED_FILE);
@@ -82,7 +72,7 @@ static int name_resolver(const struct task_network_names_args *args, struct nspa
     return bind_text(args, binds, "resolv.conf", "/etc/resolv.conf", text, fail);
 }
 
-int task_network_names_make(const struct task_network_names_args *args, struct nspawn_binds *binds,
+int task_network_names_make(const struct task_network_names_args *args, struct binds *binds,
                             struct fail *reterr)
 {
     bool is_group = args->plan->kind == NETWORK_GROUP;

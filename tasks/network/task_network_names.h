@@ -4,8 +4,8 @@
 #include <stdbool.h>
 
 #include "reactor/fail.h"
+#include "tasks/mounts/binds.h"
 #include "tasks/network/network_plan.h"
-#include "tasks/nspawn/nspawn_argv.h"
 
 struct task_network_names_args {
     const struct network_plan *plan;
@@ -15,7 +15,7 @@ struct task_network_names_args {
     const char *dir_path; /* the task's runtime directory, where the files are made */
 };
 
-/* Makes the files that the task needs and adds their binds, unless a bind of the job's has their
- * place. Answers 1 when /etc/resolv.conf is one of them, else 0. */
-int task_network_names_make(const struct task_network_names_args *args, struct nspawn_binds *binds,
+/* Makes the files that the task needs and adds their binds, unless a bind of Nomad's or the job's
+ * has their place. Answers 1 when /etc/resolv.conf is one of them, else 0. */
+int task_network_names_make(const struct task_network_names_args *args, struct binds *binds,
                             struct fail *reterr);

@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,7 +13,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/nspawn/payload.h"
+#include "tasks/kernel/file.h"
 
 /* PIDFD_GET_INFO of Linux 6.13 and PIDFD_INFO_EXIT of 6.15, which the headers of older
  * distributions lack. The first published size is enough, and newer kernels take it. */
@@ -25,6 +27,47 @@ static_assert(sizeof(struct pidfd_info_v0) == 64, "PIDFD_INFO_SIZE_VER0");
 #define PIDFD_GET_INFO_V0  _IOWR(0xFF, 11, struct pidfd_info_v0)
 #define PIDFD_INFO_EXIT_V0 (UINT64_C(1) << 3)
 
+/* --- what /proc says ------------------------------------------------------------------------- */
+
+/* The files of /proc that are read here are short; a longer one is not what we think. */
+static int read_proc(const char *path, char *buffer, size_t n)
+{
+    CLEANUP_FREE char *text = NULL;
+
+    int r = file_read_begin(AT_FDCWD, path, 0, n - 1, &text, NULL);
+    if (r < 0)
+        return r == -ENOENT ? -ESRCH : r;
+    (void)stpcpy(buffer, text);
+    return 0;
+}
+
+/* The fourth field of stat, behind a name that may contain anything. */
+static int read_parent(pid_t pid, pid_t *ret)
+{
+    CLEANUP_FREE char *path = alloc_printf("/proc/%d/stat", pid);
+    char text[1024];
+
+    int r = read_proc(path, text, sizeof(text));
+    if (r < 0)
+        return r;
+    const char *name_end = strrchr(text, ')');
+    int parent;
+    if (name_end == NULL || sscanf(name_end + 1, " %*c %d", &parent) != 1)
+        return -EIO;
+    *ret = parent;
+    return 0;
+}
+
+static int check_parent(pid_t pid, pid_t parent)
+{
+    pid_t now;
+
+    int r = read_parent(pid, &now);
+    if (r < 0)
+        return r;
+    return now == parent ? 0 : -ESRCH;
+}
+
 /* "0::/nspawn.slice/.../<unit>/payload" */
 static int check_unit(pid_t pid, const char *unit)
 {
@@ -32,7 +75,7 @@ static int check_unit(pid_t pid, const char *unit)
     CLEANUP_FREE char *part = alloc_printf("/%s", unit);
     char text[4096];
 
-    int r = payload_read_proc(path, text, sizeof(text));
+    int r = read_proc(path, text, sizeof(text));
     if (r < 0)
         return r;
     const char *found = strstr(text, part);
@@ -42,6 +85,8 @@ static int check_unit(pid_t pid, const char *unit)
     return next == '/' || next == '\n' ? 0 : -ESRCH;
 }
 
+/* --- the leader ------------------------------------------------------------------------------ */
+
 int leader_open(pid_t pid, pid_t parent, const char *unit)
 {
     CLEANUP_CLOSE int fd = pidfd_open(pid, 0);
@@ -49,7 +94,7 @@ int leader_open(pid_t pid, pid_t parent, const char *unit)
     if (fd < 0)
         return -errno;
     /* Looked at after the pidfd was opened: it is not another one by now. */
-    int r = parent > 0 ? payload_check_parent(pid, parent) : check_unit(pid, unit);
+    int r = parent > 0 ? check_parent(pid, parent) : check_unit(pid, unit);
     return r < 0 ? r : TAKE_FD(fd);
 }
 
@@ -80,4 +125,33 @@ int leader_status(int fd, int *ret_wait_status)
         return -EAGAIN;
     *ret_wait_status = info.exit_code;
     return 0;
+}
+
+/* --- its child ------------------------------------------------------------------------------- */
+
+int leader_find_child(pid_t leader, pid_t *ret)
+{
+    CLEANUP_FREE char *path = alloc_printf("/proc/%d/task/%d/children", leader, leader);
+    char text[4096];
+
+    int r = read_proc(path, text, sizeof(text));
+    if (r < 0)
+        return r;
+    long pid = strtol(text, NULL, 10);
+    if (pid <= 0)
+        return -EAGAIN;
+    *ret = (pid_t)pid;
+    return 0;
+}
+
+int leader_kill_child(pid_t parent, pid_t child, int signal)
+{
+    CLEANUP_CLOSE int fd = pidfd_open(child, 0);
+
+    if (fd < 0)
+        return -errno;
+    int r = check_parent(child, parent);
+    if (r < 0)
+        return r;
+    return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

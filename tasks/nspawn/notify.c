@@ -11,6 +11,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
+#include "tasks/nspawn/nspawn_words.h"
 
 /* systemd's own limit of a message is a datagram of this size. */
 #define NOTIFY_MESSAGE_MAX 4096
@@ -33,7 +34,7 @@ static pid_t parse_pid(const char *text)
 
 static void parse_line(const char *line, struct notify_message *message)
 {
-    static const char leader[] = "X_NSPAWN_LEADER_PID=", status[] = "STATUS=";
+    static const char leader[] = NSPAWN_WORDS_LEADER_PID, status[] = "STATUS=";
 
     if (strcmp(line, "READY=1") == 0)
         message->ready = true;

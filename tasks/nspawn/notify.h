@@ -11,7 +11,7 @@
 
 struct notify_message {
     bool ready;
-    pid_t leader;       /* X_NSPAWN_LEADER_PID; 0: not said */
+    pid_t leader;       /* PID 1 inside, as of the host; 0: not said */
     const char *status; /* STATUS; NULL: not said */
 };
 

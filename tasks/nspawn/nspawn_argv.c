@@ -9,31 +9,10 @@
 #include "reactor/cleanup.h"
 #include "tasks/inside/shared/inside_link.h"
 
-static const char *const map_options[NSPAWN_BIND_MAP_MAX] = {
-    [NSPAWN_BIND_MAP_IDMAP] = "idmap",
-    [NSPAWN_BIND_MAP_ROOTIDMAP] = "rootidmap",
+static const char *const map_options[BIND_MAP_MAX] = {
+    [BIND_MAP_IDMAP] = "idmap",
+    [BIND_MAP_ROOTIDMAP] = "rootidmap",
 };
-
-void nspawn_binds_add(struct nspawn_binds *binds, const char *source, const char *target,
-                      struct nspawn_bind_how how)
-{
-    binds->items = alloc_grow(binds->items, binds->n_items + 1, sizeof(struct nspawn_bind));
-    binds->items[binds->n_items++] = (struct nspawn_bind){
-        .source = alloc_strdup(source),
-        .target = alloc_strdup(target),
-        .how = how,
-    };
-}
-
-void nspawn_binds_done(struct nspawn_binds *binds)
-{
-    for (size_t i = 0; i < binds->n_items; i++) {
-        free(binds->items[i].source);
-        free(binds->items[i].target);
-    }
-    free(binds->items);
-    *binds = (struct nspawn_binds){};
-}
 
 /* nspawn splits at ':' and takes a backslash before any character away. */
 static char *escape_path(const char *path)
@@ -48,14 +27,14 @@ static char *escape_path(const char *path)
     return escaped;
 }
 
-static void push_bind(const char *source, const char *target, struct nspawn_bind_how how,
+static void push_bind(const char *source, const char *target, struct bind_how how,
                       struct strv *argv)
 {
     CLEANUP_FREE char *escaped_source = escape_path(source);
     CLEANUP_FREE char *escaped_target = escape_path(target);
     struct strv options = {};
 
-    assert(source[0] == '/' && target[0] == '/' && how.map < NSPAWN_BIND_MAP_MAX);
+    assert(source[0] == '/' && target[0] == '/' && how.map < BIND_MAP_MAX);
     if (how.without_submounts)
         strv_push(&options, "norbind");
     if (map_options[how.map] != NULL)
@@ -66,7 +45,7 @@ static void push_bind(const char *source, const char *target, struct nspawn_bind
     strv_done(&options);
 }
 
-static void push_binds(const struct nspawn_binds *binds, struct strv *argv)
+static void push_binds(const struct binds *binds, struct strv *argv)
 {
     for (size_t i = 0; i < binds->n_items; i++)
         push_bind(binds->items[i].source, binds->items[i].target, binds->items[i].how, argv);

@@ -214,26 +214,10 @@ static int check_bind(const char *option, const struct pair *bind, struct fail *
     return 0;
 }
 
-/* Two on one target: which of them counts would be chance. */
-static int check_target(const char *option, const struct pair *bind, struct strv *targets,
-                        struct fail *reterr)
-{
-    if (strv_contains(targets, bind->value))
-        return fail_set(reterr, -EINVAL,
-                        "option '%s': '%s' is the path inside of two binds; remove one of them",
-                        option, bind->value);
-    strv_push(targets, bind->value);
-    return 0;
-}
-
-static int check_bind_map(const char *option, const struct pairs *binds, struct strv *targets,
-                          struct fail *reterr)
+static int check_bind_map(const char *option, const struct pairs *binds, struct fail *reterr)
 {
     for (size_t i = 0; i < binds->n_items; i++) {
         int r = check_bind(option, &binds->items[i], reterr);
-        if (r < 0)
-            return r;
-        r = check_target(option, &binds->items[i], targets, reterr);
         if (r < 0)
             return r;
     }
@@ -242,21 +226,17 @@ static int check_bind_map(const char *option, const struct pairs *binds, struct 
 
 static int check_binds(struct task_options *config, struct fail *reterr)
 {
-    CLEANUP(strv_done) struct strv targets = {};
+    size_t n = config->bind.n_items + config->bind_read_only.n_items;
 
-    int r = check_bind_map("bind", &config->bind, &targets, reterr);
-    if (r < 0)
-        return r;
-    r = check_bind_map("bind_read_only", &config->bind_read_only, &targets, reterr);
-    if (r < 0)
-        return r;
-    if (targets.n_items > TASK_OPTIONS_CHECK_BINDS_MAX)
-        return fail_set(
-            reterr, -EINVAL,
-            "options 'bind' and 'bind_read_only': %zu binds, at most %d are taken; bind a "
-            "directory above several of them",
-            targets.n_items, TASK_OPTIONS_CHECK_BINDS_MAX);
-    return 0;
+    int r = check_bind_map("bind", &config->bind, reterr);
+    if (r >= 0)
+        r = check_bind_map("bind_read_only", &config->bind_read_only, reterr);
+    if (r >= 0 && n > TASK_OPTIONS_CHECK_BINDS_MAX)
+        r = fail_set(reterr, -EINVAL,
+                     "options 'bind' and 'bind_read_only': %zu binds, at most %d are taken; bind a "
+                     "directory above several of them",
+                     n, TASK_OPTIONS_CHECK_BINDS_MAX);
+    return r;
 }
 
 /* --- combinations ---------------------------------------------------------------------------- */

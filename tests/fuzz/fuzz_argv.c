@@ -62,18 +62,19 @@ static char *take_path(struct input *input)
     return alloc_printf("/%s", text);
 }
 
-static void take_binds(struct input *input, struct nspawn_binds *binds)
+static void take_binds(struct input *input, struct binds *binds)
 {
     for (unsigned n = input_u8(input) % 5; n > 0; n--) {
         CLEANUP_FREE char *source = take_path(input), *target = take_path(input);
         uint8_t how = input_u8(input);
 
-        nspawn_binds_add(binds, source, target,
-                         (struct nspawn_bind_how){
-                             .read_only = (how & 1) != 0,
-                             .without_submounts = (how & 2) != 0,
-                             .map = (enum nspawn_bind_map)((how >> 2) % NSPAWN_BIND_MAP_MAX),
-                         });
+        (void)binds_add(binds, (enum bind_owner)(how >> 4) % BIND_OWNER_MAX, source, target,
+                        (struct bind_how){
+                            .read_only = (how & 1) != 0,
+                            .without_submounts = (how & 2) != 0,
+                            .map = (enum bind_map)((how >> 2) % BIND_MAP_MAX),
+                        },
+                        NULL);
     }
 }
 
@@ -117,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         command_line_check(&config, &run);
         check_settings(&config, &input);
     }
-    nspawn_binds_done(&run.binds);
+    binds_done(&run.binds);
     task_options_done(&config);
     return 0;
 }

@@ -31,9 +31,11 @@ static void make_argv(const char *json, uid_t uid_base, struct strv *argv)
 
     assert_int_equal(task_options_decode(&options, packed.bytes, packed.n_bytes, NULL), 0);
     assert_int_equal(task_options_check(&options, NULL, NULL), 0);
-    nspawn_binds_add(&dirs.binds, "/alloc/alloc", "/alloc", (struct nspawn_bind_how){});
+    assert_int_equal(binds_add(&dirs.binds, BIND_OWNER_TASK_DIR, "/alloc/alloc", "/alloc",
+                               (struct bind_how){}, NULL),
+                     1);
     start_argv_make(&start, argv);
-    nspawn_binds_done(&dirs.binds);
+    binds_done(&dirs.binds);
     task_options_done(&options);
 }
 

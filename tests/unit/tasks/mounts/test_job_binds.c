@@ -1,4 +1,4 @@
-/* What the job binds: from where, in which order, and that links in the task's directory lead no
+/* What the job binds: from where, at which paths, and that links in the task's directory lead no
  * further. */
 #include <errno.h>
 #include <setjmp.h>
@@ -22,7 +22,7 @@
 struct scene {
     char *dir; /* of the task; canonical */
     struct task_options config;
-    struct nspawn_binds binds;
+    struct binds binds;
     struct fail fail;
 };
 
@@ -40,7 +40,7 @@ static struct scene set_up(void)
 static void tear_down(struct scene *scene)
 {
     task_options_done(&scene->config);
-    nspawn_binds_done(&scene->binds);
+    binds_done(&scene->binds);
     fail_done(&scene->fail);
     scratch_dir_free(scene->dir);
 }
@@ -60,7 +60,7 @@ static int add(struct scene *scene)
 static void expect_bind(const struct scene *scene, size_t i, const char *source, const char *target,
                         bool read_only)
 {
-    const struct nspawn_bind *bind = &scene->binds.items[i];
+    const struct bind *bind = &scene->binds.items[i];
 
     assert_true(i < scene->binds.n_items);
     assert_string_equal(bind->source, source);
@@ -68,22 +68,41 @@ static void expect_bind(const struct scene *scene, size_t i, const char *source,
     assert_int_equal(bind->how.read_only, read_only);
 }
 
-static void test_binds_keep_their_order(void **state)
+static void test_both_options_are_one_list(void **state)
 {
     struct scene scene = set_up();
 
     (void)state;
-    pairs_set(&scene.config.bind_read_only, "/5", "/five");
-    pairs_set(&scene.config.bind, "/4", "/four");
-    pairs_set(&scene.config.bind, "/3", "/three");
-    nspawn_binds_add(&scene.binds, "/1", "/one", (struct nspawn_bind_how){});
+    pairs_set(&scene.config.bind_read_only, "/5", "/b/five");
+    pairs_set(&scene.config.bind, "/4", "/b");
+    pairs_set(&scene.config.bind, "/3", "/a");
     assert_int_equal(add(&scene), 0);
-    assert_int_equal(scene.binds.n_items, 4);
-    expect_bind(&scene, 0, "/1", "/one", false);
-    expect_bind(&scene, 1, "/4", "/four", false);
-    expect_bind(&scene, 2, "/3", "/three", false);
-    expect_bind(&scene, 3, "/5", "/five", true);
+    assert_int_equal(scene.binds.n_items, 3);
+    expect_bind(&scene, 0, "/3", "/a", false);
+    expect_bind(&scene, 1, "/4", "/b", false);
+    expect_bind(&scene, 2, "/5", "/b/five", true);
+    assert_int_equal(scene.binds.items[1].owner, BIND_OWNER_JOB);
+    assert_int_equal(scene.binds.items[2].owner, BIND_OWNER_JOB_READ_ONLY);
     tear_down(&scene);
+}
+
+static void test_two_binds_have_two_targets(void **state)
+{
+    struct scene same = set_up(), both = set_up();
+
+    (void)state;
+    pairs_set(&same.config.bind, "/a", "/x");
+    pairs_set(&same.config.bind, "/b", "/x");
+    expect_fail(add(&same), &same.fail, -EINVAL,
+                "option 'bind': '/x' is the path inside of two binds, of '/b' and of '/a' (option "
+                "'bind'); remove the bind, or choose another path inside");
+    pairs_set(&both.config.bind, "/a", "/x");
+    pairs_set(&both.config.bind_read_only, "/b", "/x/.");
+    expect_fail(add(&both), &both.fail, -EINVAL,
+                "option 'bind_read_only': '/x' is the path inside of two binds, of '/b' and of "
+                "'/a' (option 'bind'); remove the bind, or choose another path inside");
+    tear_down(&same);
+    tear_down(&both);
 }
 
 static void test_relative_paths_are_below_the_task(void **state)
@@ -110,7 +129,8 @@ static void test_relative_paths_lead_nowhere_else(void **state)
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         struct scene scene = set_up();
         CLEANUP_FREE char *text = alloc_printf("bind_read_only '%s': leads out of the task's "
-                                               "directory; give an absolute path", paths[i]);
+                                               "directory; give an absolute path",
+                                               paths[i]);
 
         link_to(&scene, "up", "..");
         link_to(&scene, "root", "/");
@@ -135,7 +155,8 @@ static void test_what_is_not_there_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FD_LEAK_TEST(test_binds_keep_their_order),
+        FD_LEAK_TEST(test_both_options_are_one_list),
+        FD_LEAK_TEST(test_two_binds_have_two_targets),
         FD_LEAK_TEST(test_relative_paths_are_below_the_task),
         FD_LEAK_TEST(test_relative_paths_lead_nowhere_else),
         FD_LEAK_TEST(test_what_is_not_there_is_named),

@@ -21,6 +21,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "reactor/strv.h"
 #include "tasks/mounts/mount_points.h"
 #include "tests/support/expect_fail.h"
 #include "tests/support/fd_leak.h"
@@ -30,7 +31,7 @@
 /* <dir>/image with /usr, /outside beside it, and the sources <dir>/source and <dir>/file. */
 struct scene {
     char *dir, *image, *source, *file;
-    struct nspawn_binds binds;
+    struct binds binds;
 };
 
 static void make_dir(const struct scene *scene, const char *name)
@@ -64,7 +65,7 @@ static struct scene set_up(void)
 
 static void tear_down(struct scene *scene)
 {
-    nspawn_binds_done(&scene->binds);
+    binds_done(&scene->binds);
     free(scene->image);
     free(scene->source);
     free(scene->file);
@@ -73,7 +74,9 @@ static void tear_down(struct scene *scene)
 
 static void bind_source(struct scene *scene, const char *source, const char *target)
 {
-    nspawn_binds_add(&scene->binds, source, target, (struct nspawn_bind_how){});
+    assert_int_equal(binds_add(&scene->binds, BIND_OWNER_JOB, source, target, (struct bind_how){},
+                               NULL),
+                     1);
 }
 
 static void bind_dir(struct scene *scene, const char *target)
@@ -252,8 +255,7 @@ static void test_what_is_there_stays_as_it_is(void **state)
     bind_dir(&scene, "/alloc");
     bind_dir(&scene, "/note");
     bind_dir(&scene, "/");
-    bind_source(&scene, scene.file, "/alloc");
-    bind_source(&scene, scene.file, "/alloc/.");
+    bind_source(&scene, scene.file, "/alloc/../alloc");
     bind_source(&scene, scene.file, "/alloc/..");
     make(&scene);
     make(&scene);
@@ -366,7 +368,7 @@ static void test_links_that_lead_nowhere_are_left(void **state)
     make_link(&scene, "/nowhere", "image/alloc");
     bind_dir(&scene, "/alloc");
     bind_dir(&scene, "/alloc/logs");
-    bind_source(&scene, scene.file, "/alloc");
+    bind_source(&scene, scene.file, "/alloc/../alloc");
     make(&scene);
     expect_none(&scene, "nowhere");
     assert_true(S_ISLNK(look(&scene, "alloc").st_mode));
@@ -451,7 +453,7 @@ static void test_read_only_file_system_is_nspawn_s_to_judge(void **state)
 
 static void test_image_that_is_gone_is_told(void **state)
 {
-    const struct nspawn_binds binds = {};
+    const struct binds binds = {};
     CLEANUP_FAIL struct fail fail = {};
 
     (void)state;

@@ -99,7 +99,7 @@ static void expect_bind(const struct scene *scene, size_t i, const char *source,
     CLEANUP_FREE char *path = scratch_dir_path(scene->dir, source);
 
     assert_true(i < scene->dirs.binds.n_items);
-    const struct nspawn_bind *bind = &scene->dirs.binds.items[i];
+    const struct bind *bind = &scene->dirs.binds.items[i];
     assert_string_equal(bind->source, path);
     assert_string_equal(bind->target, target);
     assert_int_equal(bind->how.read_only, read_only);
@@ -118,10 +118,10 @@ static void test_directories_stand_where_nomad_says(void **state)
     assert_int_equal(scene.dirs.binds.n_items, 4);
     expect_bind(&scene, 0, ALLOC "/alloc", "/alloc", false);
     expect_bind(&scene, 1, ALLOC "/alloc/logs", "/alloc/logs", true);
-    expect_bind(&scene, 2, ALLOC "/web/local", "/srv/./own", false);
-    expect_bind(&scene, 3, ALLOC "/web/secrets", "/secrets", false);
+    expect_bind(&scene, 2, ALLOC "/web/secrets", "/secrets", false);
+    expect_bind(&scene, 3, ALLOC "/web/local", "/srv/./own", false);
     for (size_t i = 0; i < scene.dirs.binds.n_items; i++)
-        assert_int_equal(scene.dirs.binds.items[i].how.map, NSPAWN_BIND_MAP_NONE);
+        assert_int_equal(scene.dirs.binds.items[i].how.map, BIND_MAP_NONE);
     assert_int_equal(scene.dirs.shifted.n_items, 0);
     assert_int_equal(scene.dirs.base, 0);
     tear_down(&scene);
@@ -200,6 +200,20 @@ static void test_missing_and_odd_directories_are_named(void **state)
     tear_down(&scene);
 }
 
+static void test_two_directories_have_two_places(void **state)
+{
+    struct scene scene = set_up();
+
+    (void)state;
+    pairs_set(&scene.spec.env, "NOMAD_SECRETS_DIR", "/local/");
+    expect_fail_with(make(&scene, false), &scene.fail, -EINVAL,
+                     "/web/local' (the task's directories); leave NOMAD_ALLOC_DIR, ");
+    pairs_set(&scene.spec.env, "NOMAD_SECRETS_DIR", "/alloc/logs");
+    expect_fail_with(make(&scene, false), &scene.fail, -EINVAL,
+                     "the task's directories: '/alloc/logs' is the path inside of two binds, of '");
+    tear_down(&scene);
+}
+
 /* --- owners ---------------------------------------------------------------------------------- */
 
 static void test_only_what_can_not_be_mapped_is_shifted(void **state)
@@ -212,7 +226,7 @@ static void test_only_what_can_not_be_mapped_is_shifted(void **state)
     assert_int_equal(make(&scene, true), 0);
     assert_int_equal(scene.dirs.shifted.n_items, can_map ? 0 : 3);
     assert_int_equal(scene.dirs.binds.items[2].how.map,
-                     can_map ? NSPAWN_BIND_MAP_IDMAP : NSPAWN_BIND_MAP_NONE);
+                     can_map ? BIND_MAP_IDMAP : BIND_MAP_NONE);
     make_shifted(&scene);
     assert_string_equal(scene.dirs.shifted.items[1], local);
     tear_down(&scene);
@@ -296,6 +310,7 @@ int main(void)
         FD_LEAK_TEST(test_paths_that_can_not_be_are_refused),
         FD_LEAK_TEST(test_names_that_lead_elsewhere_are_refused),
         FD_LEAK_TEST(test_missing_and_odd_directories_are_named),
+        FD_LEAK_TEST(test_two_directories_have_two_places),
         FD_LEAK_TEST(test_only_what_can_not_be_mapped_is_shifted),
         FD_LEAK_TEST(test_without_a_user_namespace_nothing_is_shifted),
         FD_LEAK_TEST(test_all_tasks_of_an_allocation_have_one_range),

@@ -24,6 +24,12 @@ static struct nspawn_run run_of_web(void)
     };
 }
 
+static void bind_as(struct nspawn_run *run, const char *source, const char *target,
+                    struct bind_how how)
+{
+    assert_int_equal(binds_add(&run->binds, BIND_OWNER_JOB, source, target, how, NULL), 1);
+}
+
 /* What the config makes of a command line; appended to `argv`. */
 static void make(const char *json, const struct nspawn_run *run, struct strv *argv)
 {
@@ -75,25 +81,21 @@ static void test_process_with_everything(void **state)
     (void)state;
     run.private_users = "524288:65536";
     run.private_users_ownership = "chown";
-    nspawn_binds_add(&run.binds, "/alloc/alloc", "/alloc",
-                     (struct nspawn_bind_how){ .map = NSPAWN_BIND_MAP_ROOTIDMAP });
-    nspawn_binds_add(&run.binds, "/alloc/web/secrets", "/secrets",
-                     (struct nspawn_bind_how){ .without_submounts = true });
-    nspawn_binds_add(&run.binds, "/alloc/alloc/logs", "/alloc/logs",
-                     (struct nspawn_bind_how){ .read_only = true,
-                                               .map = NSPAWN_BIND_MAP_IDMAP,
+    bind_as(&run, "/alloc/alloc", "/alloc", (struct bind_how){ .map = BIND_MAP_ROOTIDMAP });
+    bind_as(&run, "/alloc/web/secrets", "/secrets", (struct bind_how){ .without_submounts = true });
+    bind_as(&run, "/alloc/alloc/logs", "/alloc/logs", (struct bind_how){ .read_only = true,
+                                               .map = BIND_MAP_IDMAP,
                                                .without_submounts = true });
-    nspawn_binds_add(&run.binds, "/srv/data", "/data", (struct nspawn_bind_how){});
-    nspawn_binds_add(&run.binds, "/alloc/web/local/cache", "/cache", (struct nspawn_bind_how){});
-    nspawn_binds_add(&run.binds, "/etc/ssl", "/etc/ssl",
-                     (struct nspawn_bind_how){ .read_only = true });
+    bind_as(&run, "/srv/data", "/data", (struct bind_how){});
+    bind_as(&run, "/alloc/web/local/cache", "/cache", (struct bind_how){});
+    bind_as(&run, "/etc/ssl", "/etc/ssl", (struct bind_how){ .read_only = true });
     make("{'image': 'debian', 'boot': false, 'command': ['/bin/sh', '-c', 'echo $HOME\necho %n'],"
          " 'ephemeral': true, 'read_only': true, 'environment': [{'SECRET': 'never in argv'}],"
          " 'working_directory': '/srv', 'user': 'web', 'hostname': 'web', 'resolv_conf': 'off',"
          " 'capability': ['CAP_NET_ADMIN', 'CAP_SYS_TIME'], 'console': 'passive'}",
          &run, &argv);
     compare("argv_process.txt", &argv);
-    nspawn_binds_done(&run.binds);
+    binds_done(&run.binds);
     assert_int_equal(run.binds.n_items, 0);
 }
 
@@ -216,12 +218,12 @@ static void test_paths_of_binds_are_escaped(void **state)
     struct nspawn_run run = run_of_web();
 
     (void)state;
-    nspawn_binds_add(&run.binds, "/a:b\\c", "/d:idmap", (struct nspawn_bind_how){});
-    nspawn_binds_add(&run.binds, "/\\", "/:", (struct nspawn_bind_how){});
+    bind_as(&run, "/a:b\\c", "/d:idmap", (struct bind_how){});
+    bind_as(&run, "/\\", "/:", (struct bind_how){});
     make("{'image': 'debian'}", &run, &argv);
     assert_true(strv_contains(&argv, "--bind=/a\\:b\\\\c:/d\\:idmap"));
     assert_true(strv_contains(&argv, "--bind=/\\\\:/\\:"));
-    nspawn_binds_done(&run.binds);
+    binds_done(&run.binds);
 }
 
 /* Sets the option; answers what is to stand behind the '=' of its argument. */

@@ -350,17 +350,6 @@ static void test_bind_paths_have_a_longest_length(void **state)
     expect_taken(fits);
 }
 
-static void test_two_binds_have_two_targets(void **state)
-{
-    (void)state;
-    expect_refused("{'image': 'x', 'bind': [{'/a': '/x', '/b': '/x'}]}",
-                   "option 'bind': '/x' is the path inside of two binds; remove one of them");
-    expect_refused("{'image': 'x', 'bind': [{'/a': '/x'}], 'bind_read_only': [{'/b': '/x'}]}",
-                   "option 'bind_read_only': '/x' is the path inside of two binds; remove one of "
-                   "them");
-    expect_taken("{'image': 'x', 'bind': [{'/a': '/x'}], 'bind_read_only': [{'/a': '/y'}]}");
-}
-
 static char *binds_json(unsigned n, unsigned n_read_only)
 {
     CLEANUP(strv_done) struct strv binds = {}, read_only = {};
@@ -476,7 +465,6 @@ int main(void)
         FD_LEAK_TEST(test_bind_needs_two_paths),
         FD_LEAK_TEST(test_nothing_is_bound_over_the_root),
         FD_LEAK_TEST(test_bind_paths_have_a_longest_length),
-        FD_LEAK_TEST(test_two_binds_have_two_targets),
         FD_LEAK_TEST(test_binds_are_limited_together),
         FD_LEAK_TEST(test_boot_excludes_process_two),
         FD_LEAK_TEST(test_boot_excludes_a_user),

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "reactor/cleanup.h"
-#include "tasks/nspawn/payload.h"
+#include "tasks/nspawn/leader.h"
 #include "tests/support/fd_leak.h"
 
 struct family {
@@ -106,9 +106,9 @@ static void test_command_is_the_leader_s_child(void **state)
     pid_t child = 0;
 
     (void)state;
-    assert_int_equal(payload_find_child(family.leader, &child), 0);
+    assert_int_equal(leader_find_child(family.leader, &child), 0);
     assert_int_equal(child, family.command);
-    assert_int_equal(payload_kill_child(family.leader, child, SIGKILL), 0);
+    assert_int_equal(leader_kill_child(family.leader, child, SIGKILL), 0);
     (void)await_command(&family);
     end(&family);
 }
@@ -119,9 +119,9 @@ static void test_leader_without_a_child_is_told_from_one_that_is_gone(void **sta
     pid_t child = 7;
 
     (void)state;
-    assert_int_equal(payload_find_child(family.leader, &child), -EAGAIN);
+    assert_int_equal(leader_find_child(family.leader, &child), -EAGAIN);
     end(&family);
-    assert_int_equal(payload_find_child(family.leader, &child), -ESRCH);
+    assert_int_equal(leader_find_child(family.leader, &child), -ESRCH);
     assert_int_equal(child, 7);
 }
 
@@ -130,12 +130,12 @@ static void test_signal_reaches_the_child(void **state)
     struct family family = start("command");
 
     (void)state;
-    assert_int_equal(payload_kill_child(family.leader, family.command, SIGUSR1), 0);
+    assert_int_equal(leader_kill_child(family.leader, family.command, SIGUSR1), 0);
     int status = await_command(&family);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGUSR1);
     pid_t child = 7;
-    assert_int_equal(payload_find_child(family.leader, &child), -EAGAIN);
+    assert_int_equal(leader_find_child(family.leader, &child), -EAGAIN);
     end(&family);
 }
 
@@ -144,12 +144,12 @@ static void test_process_of_another_parent_is_not_hit(void **state)
     struct family one = start("one"), other = start("other");
 
     (void)state;
-    assert_int_equal(payload_kill_child(one.leader, other.command, SIGKILL), -ESRCH);
-    assert_int_equal(payload_kill_child(getpid(), other.command, SIGKILL), -ESRCH);
-    assert_int_equal(payload_kill_child(other.command, other.leader, SIGKILL), -ESRCH);
+    assert_int_equal(leader_kill_child(one.leader, other.command, SIGKILL), -ESRCH);
+    assert_int_equal(leader_kill_child(getpid(), other.command, SIGKILL), -ESRCH);
+    assert_int_equal(leader_kill_child(other.command, other.leader, SIGKILL), -ESRCH);
     /* Both still live: a signal that ends them is the first that arrives. */
-    assert_int_equal(payload_kill_child(one.leader, one.command, SIGUSR1), 0);
-    assert_int_equal(payload_kill_child(other.leader, other.command, SIGUSR2), 0);
+    assert_int_equal(leader_kill_child(one.leader, one.command, SIGUSR1), 0);
+    assert_int_equal(leader_kill_child(other.leader, other.command, SIGUSR2), 0);
     assert_int_equal(WTERMSIG(await_command(&one)), SIGUSR1);
     assert_int_equal(WTERMSIG(await_command(&other)), SIGUSR2);
     end(&one);
@@ -164,8 +164,8 @@ static void test_name_of_a_process_can_t_lie_about_its_parent(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct family family = start(names[i]);
-        assert_int_equal(payload_kill_child(1, family.command, SIGKILL), -ESRCH);
-        assert_int_equal(payload_kill_child(family.leader, family.command, SIGUSR1), 0);
+        assert_int_equal(leader_kill_child(1, family.command, SIGKILL), -ESRCH);
+        assert_int_equal(leader_kill_child(family.leader, family.command, SIGUSR1), 0);
         assert_int_equal(WTERMSIG(await_command(&family)), SIGUSR1);
         end(&family);
     }
@@ -176,9 +176,9 @@ static void test_pid_that_is_gone_is_told(void **state)
     struct family family = start("command");
 
     (void)state;
-    assert_int_equal(payload_kill_child(family.leader, family.command, SIGKILL), 0);
+    assert_int_equal(leader_kill_child(family.leader, family.command, SIGKILL), 0);
     (void)await_command(&family);
-    assert_int_equal(payload_kill_child(family.leader, family.command, SIGKILL), -ESRCH);
+    assert_int_equal(leader_kill_child(family.leader, family.command, SIGKILL), -ESRCH);
     end(&family);
 }
 
@@ -187,8 +187,8 @@ static void test_signal_that_is_none_is_refused(void **state)
     struct family family = start("command");
 
     (void)state;
-    assert_int_equal(payload_kill_child(family.leader, family.command, 999), -EINVAL);
-    assert_int_equal(payload_kill_child(family.leader, family.command, SIGKILL), 0);
+    assert_int_equal(leader_kill_child(family.leader, family.command, 999), -EINVAL);
+    assert_int_equal(leader_kill_child(family.leader, family.command, SIGKILL), 0);
     (void)await_command(&family);
     end(&family);
 }
