@@ -103,7 +103,7 @@ struct driver_fixture *driver_fixture_new(void)
 static void check_nothing_left(const struct driver_fixture *f)
 {
     for (size_t i = 0; i < f->n_asked; i++)
-        if (f->asked[i]->n_answers != 1)
+        if (f->asked[i]->n_answers != !f->asked[i]->is_given_up)
             fail_msg("%s was answered %u times", f->asked[i]->what, f->asked[i]->n_answers);
     assert_int_equal(fake_systemd_n_units(f->systemd), 0);
     assert_int_equal(fake_systemd_n_slices(f->systemd), 0);

@@ -23,6 +23,7 @@
 struct asked {
     const char *what; /* "start", "stop", ... */
     unsigned n_answers;
+    bool is_given_up; /* a wait that was freed: no answer is to come */
     int error; /* 0: success */
     bool is_recoverable;
     char *text;                 /* of a failure; or of the exit's error */

@@ -56,6 +56,18 @@ static pid_t run(const struct fake_service *service, void *data)
     return pid;
 }
 
+/* Where nspawn was killed, PID 1 is our child by now. */
+static void end(void *data)
+{
+    pid_t leader = fake_nspawn_leader(data);
+    siginfo_t info = {};
+
+    if (leader == 0 || waitid(P_PID, (id_t)leader, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return;
+    (void)kill(leader, SIGKILL);
+    (void)waitpid(leader, NULL, 0);
+}
+
 struct fake_nspawn *fake_nspawn_new(struct fake_systemd *systemd)
 {
     struct fake_nspawn *nspawn = ALLOC_NEW(struct fake_nspawn);
@@ -63,7 +75,7 @@ struct fake_nspawn *fake_nspawn_new(struct fake_systemd *systemd)
     nspawn->leader_fd = -EBADF;
     /* What a killed nspawn leaves comes to us. */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    fake_systemd_run(systemd, run, nspawn);
+    fake_systemd_run(systemd, run, end, nspawn);
     return nspawn;
 }
 
@@ -71,9 +83,6 @@ struct fake_nspawn *fake_nspawn_free(struct fake_nspawn *nspawn)
 {
     if (nspawn == NULL)
         return NULL;
-    /* All nspawns are dead by now, and PID 1 of each was killed with it. */
-    while (waitpid(-1, NULL, 0) > 0)
-        continue;
     (void)close_fd(nspawn->leader_fd);
     free(nspawn->notify_path);
     free(nspawn);

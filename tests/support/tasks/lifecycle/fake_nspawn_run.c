@@ -251,7 +251,9 @@ static void make_links(const struct strv *argv, pid_t leader)
         run_ip((const char *[]){ "ip", "link", "set", host, "up", "master", bridge, NULL });
 }
 
-static pid_t start_leader(const struct fake_service *service, const struct fake_nspawn_how *how)
+/* It is known before it goes on. */
+static pid_t start_leader(const struct fake_service *service, const struct fake_nspawn_how *how,
+                          int leader_fd)
 {
     unsigned long flags = SIGCHLD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
     int go[2];
@@ -265,6 +267,7 @@ static pid_t start_leader(const struct fake_service *service, const struct fake_
         (void)close(go[1]);
         run_inside(service, how, go[0]);
     }
+    must(write(leader_fd, &pid, sizeof(pid)) == sizeof(pid), "leader");
     make_links(&service->argv, pid);
     must(write(go[1], "", 1) == 1, "go");
     (void)close(go[0]);
@@ -316,8 +319,7 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
         must(fd >= 0 && setns(fd, CLONE_NEWNET) == 0, service->network_namespace);
     }
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    pid_t leader = start_leader(service, how);
-    (void)!write(leader_fd, &leader, sizeof(leader));
+    pid_t leader = start_leader(service, how, leader_fd);
     if (!how->never_ready)
         send_notify(service, leader);
     _exit(await_end(leader, stop_signal, &signals));

@@ -43,12 +43,15 @@ struct fake_service {
 
 /* Answers the pid of a child of this process. */
 typedef pid_t (*fake_systemd_run_fn)(const struct fake_service *service, void *data);
+/* That child has ended: what is left of the unit's processes is to be killed. */
+typedef void (*fake_systemd_ended_fn)(void *data);
 
 /* From now on a unit that is no oneshot and no socket is a process: run by `run`, told of by
  * PropertiesChanged and GetAll (which is answered from now on, too), and ended by SIGTERM to it
  * when the unit is stopped. It remains with its result after its end, as with RemainAfterExit; one
  * that was killed has failed, and remains until it is reset. */
-void fake_systemd_run(struct fake_systemd *systemd, fake_systemd_run_fn run, void *data);
+void fake_systemd_run(struct fake_systemd *systemd, fake_systemd_run_fn run,
+                      fake_systemd_ended_fn ended, void *data);
 /* Result of units that end from now on, instead of what follows from how they did ("oom-kill");
  * NULL: that. */
 void fake_systemd_set_result(struct fake_systemd *systemd, const char *result);

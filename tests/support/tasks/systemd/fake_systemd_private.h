@@ -44,6 +44,7 @@ struct fake_systemd {
     bool holds_jobs;
     sd_event_source *work;
     fake_systemd_run_fn run; /* NULL: no unit is a process */
+    fake_systemd_ended_fn ended;
     void *data;
     const char *exit_result;
 };

@@ -123,6 +123,7 @@ static void reap(struct unit *unit)
 
     int r = waitid(P_PID, (id_t)unit->pid, &info, WEXITED);
     assert(r == 0);
+    unit->systemd->ended(unit->systemd->data);
     unit->exited = sd_event_source_disable_unref(unit->exited);
     unit->pidfd = close_fd(unit->pidfd);
     unit->pid = 0;
@@ -175,9 +176,11 @@ void fake_systemd_kill_process(struct unit *unit)
     reap(unit);
 }
 
-void fake_systemd_run(struct fake_systemd *systemd, fake_systemd_run_fn run, void *data)
+void fake_systemd_run(struct fake_systemd *systemd, fake_systemd_run_fn run,
+                      fake_systemd_ended_fn ended, void *data)
 {
     systemd->run = run;
+    systemd->ended = ended;
     systemd->data = data;
     fake_bus_method(systemd->fake, "GetAll", on_get_all, systemd);
 }
