@@ -65,7 +65,7 @@ endif
 
 # Linked in from their static libraries where there are such, so that one program runs on every
 # distribution; libsystemd and libmnl are as good as part of the systems it runs on.
-library       = $(firstword $(wildcard $(shell $(CC) -print-file-name=lib$(strip $(1)))))
+library       = $(firstword $(wildcard $(shell $(CC) -print-file-name=lib$(strip $(1)) 2>/dev/null)))
 archived      = $(foreach l,$(1),$(if $(call library,$(l).a),-l:lib$(l).a,-l$(l)))
 # Debian changed its name after 12.
 MSGPACK      := $(if $(call library,msgpack-c.so),msgpack-c,msgpackc)
@@ -112,7 +112,7 @@ INIT_OBJECTS := $(INIT_SOURCES:%.c=$(OUT)/init/%.o)
 INIT_CC      := musl-gcc
 # The kernel's headers are the distribution's, behind musl's own.
 INIT_FLAGS   := -Os -static -fno-pie -no-pie -fomit-frame-pointer -fno-asynchronous-unwind-tables \
-                -idirafter /usr/include -idirafter /usr/include/$(shell gcc -print-multiarch)
+                -idirafter /usr/include -idirafter /usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 # What other people's test suites run against: gRPC's TestService on our rpc/.
 SERVER       := $(O)/tests/conformance/server
 SERVER_OBJS  := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
@@ -129,7 +129,7 @@ all: $(PLUGIN)
 $(GEN)/google/protobuf/%.pb-c.c $(GEN)/google/protobuf/%.pb-c.h: /usr/include/google/protobuf/%.proto
 	$(call say,PROTOC,$*.proto)
 	@mkdir -p $(GEN)
-	$(Q)protoc-c -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
+	$(Q)protoc -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
 
 # protoc-c's own service code is not used, and cannot be generated for a service with a method called
 # Init: nomad__driver__init would be defined twice. So the Driver service is left out of what it reads.
@@ -146,7 +146,7 @@ $(GEN)/proto/%.proto: tests/conformance/proto/%.proto
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: $(GEN)/proto/%.proto | $(STRIPPED)
 	$(call say,PROTOC,$*.proto)
-	$(Q)protoc-c -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
+	$(Q)protoc -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
 
 $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	$(call say,CC,$@)
@@ -157,7 +157,8 @@ $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 $(O)/h2o/%.o: $(H2O_HEADER) Makefile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(H2O_FLAGS) $(CFLAGS_ALL) -w $(CPPFLAGS) $(CFLAGS) -c -o $@ $(H2O_SOURCE)/lib/$*.c
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(H2O_FLAGS) $(filter-out --coverage,$(CFLAGS_ALL)) -w \
+		$(CPPFLAGS) $(CFLAGS) -c -o $@ $(H2O_SOURCE)/lib/$*.c
 
 $(O)/rpc/h2/h2_codec.o $(O)/rpc/h2/h2o_compat/rest.o: CPPFLAGS_ALL += $(H2O_FLAGS)
 $(O)/rpc/h2/h2_codec.o $(O)/rpc/h2/h2o_compat/rest.o: | $(H2O_HEADER)
@@ -173,6 +174,9 @@ $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# cmocka.h as all its versions have it.
+$(O)/tests/%.o: CPPFLAGS_ALL += -isystem tests/support/compat
 
 $(OUT)/init/%.o: %.c Makefile
 	$(call say,CC,$@)
