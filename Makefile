@@ -15,10 +15,10 @@ DOCDIR    := $(PREFIX)/share/doc/nomad-driver-nspawn
 CC        := $(if $(filter default undefined,$(origin CC)),$(if $(filter fuzz,$(BUILD)),clang,gcc),$(CC))
 ROOMS     ?= reactor logs tasks rpc
 SKIP      ?=
+H2O       ?= source
 
 VERSION   := $(shell sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
 VERSION   := $(or $(VERSION),0.0.0)
-PACKAGES  := libsystemd libh2o-evloop libevent_core libprotobuf-c libmnl
 
 O         := $(OUT)/$(BUILD)
 # One short line a step; V=1 shows the commands.
@@ -39,7 +39,6 @@ HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_
 CPPFLAGS_ALL := -D_GNU_SOURCE -DINIT_PROGRAM_FILE='"$(OUT)/init/init"' -DPLUGIN_VERSION='"$(VERSION)"' -I. -isystem $(GEN)
 CFLAGS_ALL   := -std=gnu17 -g -ffunction-sections -fdata-sections $(WARNINGS)
 LDFLAGS_ALL  := -Wl,--gc-sections -Wl,--as-needed
-LIBS         := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lmsgpackc -lm
 # libnghttp2 plays the peer of our own HTTP/2.
 TEST_LIBS := -lcmocka -lnghttp2
 
@@ -61,6 +60,35 @@ LDFLAGS_ALL += --coverage
 else
 $(error BUILD=$(BUILD): expected release, asan, fuzz or coverage)
 endif
+
+# --- libraries -------------------------------------------------------------------------------
+
+# Linked in from their static libraries where there are such, so that one program runs on every
+# distribution; libsystemd and libmnl are as good as part of the systems it runs on.
+library       = $(firstword $(wildcard $(shell $(CC) -print-file-name=lib$(strip $(1)) 2>/dev/null)))
+archived      = $(foreach l,$(1),$(if $(call library,$(l).a),-l:lib$(l).a,-l$(l)))
+# Debian changed its name after 12.
+MSGPACK      := $(if $(call library,msgpack-c.so),msgpack-c,msgpackc)
+LIBS         := $(call archived,event_core protobuf-c $(MSGPACK)) -lsystemd -lmnl
+
+# The codec of libh2o is compiled from its source, which `make deps` has fetched, and needs nothing of
+# what its library is linked with (OpenSSL). H2O=package takes the distribution's library all the same.
+ifeq ($(H2O),source)
+ifeq ($(origin H2O_SOURCE),undefined)
+H2O_SOURCE   := $(shell tests/h2o-source where)
+endif
+H2O_FILES    := http2/frame http2/hpack common/memory common/string common/url core/headers core/token
+H2O_OBJECTS  := $(H2O_FILES:%=$(O)/h2o/%.o) $(O)/rpc/h2/h2o_compat/rest.o
+H2O_HEADER   := $(H2O_SOURCE)/include/h2o.h
+H2O_INCLUDES := -isystem $(H2O_SOURCE)/include -isystem $(H2O_SOURCE)/deps/yoml
+else ifeq ($(H2O),package)
+LIBS         += -lh2o-evloop
+else
+$(error H2O=$(H2O): expected source or package)
+endif
+# What stands in for headers that libh2o includes and its codec does not need goes before the real ones.
+# Which event loop it is to be for must be said by hand.
+H2O_FLAGS    := -DH2O_USE_LIBUV=0 -isystem rpc/h2/h2o_compat $(H2O_INCLUDES)
 
 # --- files -----------------------------------------------------------------------------------
 
@@ -84,7 +112,7 @@ INIT_OBJECTS := $(INIT_SOURCES:%.c=$(OUT)/init/%.o)
 INIT_CC      := musl-gcc
 # The kernel's headers are the distribution's, behind musl's own.
 INIT_FLAGS   := -Os -static -fno-pie -no-pie -fomit-frame-pointer -fno-asynchronous-unwind-tables \
-                -idirafter /usr/include -idirafter /usr/include/$(shell gcc -print-multiarch)
+                -idirafter /usr/include -idirafter /usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 # What other people's test suites run against: gRPC's TestService on our rpc/.
 SERVER       := $(O)/tests/conformance/server
 SERVER_OBJS  := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/conformance/*.c)))
@@ -101,7 +129,7 @@ all: $(PLUGIN)
 $(GEN)/google/protobuf/%.pb-c.c $(GEN)/google/protobuf/%.pb-c.h: /usr/include/google/protobuf/%.proto
 	$(call say,PROTOC,$*.proto)
 	@mkdir -p $(GEN)
-	$(Q)protoc-c -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
+	$(Q)protoc -I/usr/include --c_out=$(GEN) google/protobuf/$*.proto
 
 # protoc-c's own service code is not used, and cannot be generated for a service with a method called
 # Init: nomad__driver__init would be defined twice. So the Driver service is left out of what it reads.
@@ -118,20 +146,37 @@ $(GEN)/proto/%.proto: tests/conformance/proto/%.proto
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: $(GEN)/proto/%.proto | $(STRIPPED)
 	$(call say,PROTOC,$*.proto)
-	$(Q)protoc-c -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
+	$(Q)protoc -I$(GEN)/proto -I/usr/include --c_out=$(GEN) $*.proto
 
 $(O)/gen/%.o: $(GEN)/%.c | $(GEN_H)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -I$(GEN) $(CFLAGS_ALL) -w $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# libh2o's own headers want this said by hand (its .pc file lacks it), and do not pass our warnings.
-$(O)/rpc/h2/h2_codec.o: CPPFLAGS_ALL += -DH2O_USE_LIBUV=0 -Irpc/h2/h2o_compat
+# Its code does not pass our warnings.
+$(O)/h2o/%.o: $(H2O_HEADER) Makefile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(H2O_FLAGS) $(filter-out --coverage,$(CFLAGS_ALL)) -w \
+		$(CPPFLAGS) $(CFLAGS) -c -o $@ $(H2O_SOURCE)/lib/$*.c
+
+$(O)/rpc/h2/h2_codec.o $(O)/rpc/h2/h2o_compat/rest.o: CPPFLAGS_ALL += $(H2O_FLAGS)
+$(O)/rpc/h2/h2_codec.o $(O)/rpc/h2/h2o_compat/rest.o: | $(H2O_HEADER)
+
+ifneq ($(H2O_HEADER),)
+$(H2O_HEADER):
+	@echo "no source of libh2o in '$(H2O_SOURCE)': make deps fetches it;" \
+		"H2O=package links the distribution's library, H2O_SOURCE=folder takes another copy" >&2
+	@false
+endif
 
 $(O)/%.o: %.c Makefile CHANGELOG.md | $(GEN_H)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# cmocka.h as all its versions have it.
+$(O)/tests/%.o: CPPFLAGS_ALL += -isystem tests/support/compat
 
 $(OUT)/init/%.o: %.c Makefile
 	$(call say,CC,$@)
@@ -145,7 +190,7 @@ $(INIT): $(INIT_OBJECTS)
 
 $(O)/tasks/inside/init_program.o: $(INIT)
 
-$(LIBRARY): $(OBJECTS) $(GEN_OBJECTS)
+$(LIBRARY): $(OBJECTS) $(GEN_OBJECTS) $(H2O_OBJECTS)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
@@ -168,26 +213,13 @@ $(SERVER): $(SERVER_OBJS) $(SERVER_GEN:$(GEN)/%=$(O)/gen/%.o) $(LIBRARY)
 
 -include $(SERVER_OBJS:.o=.d)
 
-# A fuzzer is its own main program, and has the codec of libh2o instrumented, when its source can be
-# had (tests/fuzz/h2o-source); what is compiled in goes before what the library has. Otherwise the
-# program replays files.
+# A fuzzer is its own main program, or else one that replays files.
 ifeq ($(BUILD),fuzz)
-ifeq ($(origin H2O_SOURCE),undefined)
-H2O_SOURCE   := $(shell tests/fuzz/h2o-source)
-endif
-H2O_FILES    := http2/frame http2/hpack common/memory common/string common/url core/headers core/token
-H2O_OBJECTS  := $(if $(H2O_SOURCE),$(H2O_FILES:%=$(O)/h2o/%.o))
 FUZZ_SUPPORT := $(filter-out %/replay.o,$(FUZZ_SUPPORT))
 FUZZ_MAIN    := -fsanitize=fuzzer
-
-$(O)/h2o/%.o: $(H2O_SOURCE)/lib/%.c
-	$(call say,CC,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -w -g -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -I$(H2O_SOURCE)/include -Irpc/h2/h2o_compat \
-		$(patsubst %,-I%,$(wildcard $(H2O_SOURCE)/deps/*)) -O1 -fno-omit-frame-pointer $(FUZZING) -c -o $@ $<
 endif
 
-$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(H2O_OBJECTS) $(LIBRARY)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) $(FUZZ_MAIN) -o $@ $^ $(LIBS)
 
@@ -222,13 +254,16 @@ fuzz: deps
 fuzz-all: deps
 	@+tests/fuzz/fuzz all $(or $(TIME),60)
 
-.PHONY: deps
+.PHONY: deps deps-build deps-demo
 deps:
-	@tests/deps
+	@H2O=$(H2O) tests/deps all
+
+deps-build deps-demo: deps-%:
+	@H2O=$(H2O) tests/deps $*
 
 # What tests and demo need is installed first; only then is anything known of compilers and libraries.
 .PHONY: demo test check check-conformance check-e2e
-demo: deps
+demo: deps-demo
 	@+$(MAKE) all
 	@tests/demo
 
@@ -257,7 +292,7 @@ coverage: deps
 
 .PHONY: lint
 lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
-	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 -DH2O_USE_LIBUV=0 -isystem rpc/h2/h2o_compat" \
+	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 $(H2O_FLAGS)" \
 		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
@@ -296,7 +331,8 @@ clean:
 .PHONY: help
 help:
 	@echo 'make             the plugin, hardened release: $(PLUGIN)'
-	@echo 'make deps        install what build and tests need (Debian packages); nothing when all is there'
+	@echo 'make deps        install what build and tests need (Debian packages), fetch the source of libh2o;'
+	@echo '                 nothing when all is there. deps-build, deps-demo: only what those need'
 	@echo 'make demo        the example jobs under a real Nomad in a throwaway systemd host'
 	@echo 'make test        everything: check and check-e2e'
 	@echo 'make check       unit tests, and what fuzzing found, under address and undefined-behaviour'
@@ -323,4 +359,5 @@ help:
 	@echo 'make clean       remove $(OUT)'
 	@echo
 	@echo 'BUILD=release|asan|fuzz   CC=gcc|clang   OUT=build   V=1 shows commands'
+	@echo "H2O=package   link the distribution's libh2o; H2O_SOURCE=folder: take its codec from there"
 	@echo 'SKIP="tests/unit/tasks/exec/test_x.c ..."   sources to leave out'

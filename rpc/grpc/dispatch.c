@@ -61,10 +61,10 @@ static const struct row *find(const struct dispatch *dispatch, struct h2_text pa
     /* A NUL within it would end the comparison early. */
     if (strlen(path.s) != path.n || dispatch->n_rows == 0)
         return NULL;
-    const struct rpc_method key = { .path = path.s };
+    const struct rpc_method method = { .path = path.s };
+    const struct row key = { .method = &method };
 
-    return bsearch(&(const struct row){ &key, NULL }, dispatch->rows, dispatch->n_rows,
-                   sizeof(struct row), compare_rows);
+    return bsearch(&key, dispatch->rows, dispatch->n_rows, sizeof(struct row), compare_rows);
 }
 
 /* --- a request ------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
-/* Stand-in for the hash table header that libh2o's http2_internal.h includes and no package ships.
- * Only rpc/h2/h2_codec.c sees it. The six names are enough to compile the inline functions there;
- * the codec calls none of those that would look something up. */
+/* Stand-in for the hash table header that libh2o's http2_internal.h includes and no package
+ * ships. The six names are enough to compile the inline functions there; the codec calls none
+ * of those that would look something up. */
 #pragma once
 
 #include <stdint.h>

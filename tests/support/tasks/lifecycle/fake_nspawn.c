@@ -155,7 +155,7 @@ void fake_nspawn_make_image(const char *path)
     scratch_dir_write(path, "etc/passwd",
                       "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/tmp:/bin/sh\n");
     scratch_dir_write(path, "etc/group", "root:x:0:\napp:x:1000:\n");
-    scratch_dir_write(path, FAKE_NSPAWN_SYSTEM + 1,
+    scratch_dir_write(path, &FAKE_NSPAWN_SYSTEM[1],
                       "#!/bin/sh\n"
                       "trap 'exit 0' 37\n" /* SIGRTMIN+3 */
                       "echo the system is up\n"
