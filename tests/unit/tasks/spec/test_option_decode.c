@@ -380,25 +380,25 @@ static void test_plugin_config_has_its_defaults_also_after_an_error(void **state
     struct plugin_config config = {};
 
     (void)state;
-    assert_int_equal(plugin_config_decode(&config, NULL, 0, NULL), 0);
+    assert_int_equal(plugin_options_decode(&config, NULL, 0, NULL), 0);
     assert_true(config.enabled && config.volumes);
-    plugin_config_done(&config);
-    assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    plugin_options_done(&config);
+    assert_int_equal(plugin_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_true(config.enabled && !config.volumes);
-    plugin_config_done(&config);
-    assert_int_equal(plugin_config_decode(&config, wrong.bytes, wrong.n_bytes, NULL), -EINVAL);
+    plugin_options_done(&config);
+    assert_int_equal(plugin_options_decode(&config, wrong.bytes, wrong.n_bytes, NULL), -EINVAL);
     assert_true(config.enabled && config.volumes);
     assert_int_equal(config.pool.prefix, 16);
-    plugin_config_done(&config);
+    plugin_options_done(&config);
 }
 
 static void refuse_pool(const char *json, const char *sentence)
 {
     CLEANUP(packed_done) struct packed packed = pack(json);
-    CLEANUP(plugin_config_done) struct plugin_config config = {};
+    CLEANUP(plugin_options_done) struct plugin_config config = {};
     CLEANUP_FAIL struct fail fail = {};
 
-    expect_fail(plugin_config_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, -EINVAL,
+    expect_fail(plugin_options_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, -EINVAL,
                 sentence);
     assert_string_equal(config.network_pool, "10.187.0.0/16");
     assert_int_equal(config.pool6.prefix, 96);
@@ -408,10 +408,10 @@ static void test_pools_are_networks(void **state)
 {
     CLEANUP(packed_done) struct packed packed =
             pack("{'network_pool': '192.168.0.0/20', 'network_pool6': 'off'}");
-    CLEANUP(plugin_config_done) struct plugin_config config = {};
+    CLEANUP(plugin_options_done) struct plugin_config config = {};
 
     (void)state;
-    assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(plugin_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_int_equal(config.pool.prefix, 20);
     assert_false(address_is_set(&config.pool6));
     refuse_pool("{'network_pool': '10.0.0.0/25'}",
