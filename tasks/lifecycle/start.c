@@ -134,8 +134,6 @@ static int prepare(struct start *start, struct network_plan *plan, struct fail *
         r = network_plan_make(options, &task->spec, plan, reterr);
     if (r < 0)
         return r;
-    if (plan->kind == NETWORK_PRIVATE)
-        options->private_network = TRISTATE_YES; /* also where the group says so */
     task->is_booted = options->boot == TRISTATE_YES;
     task->is_under_init = options->process_two == TRISTATE_YES;
     task->has_no_copy = options->ephemeral != TRISTATE_YES;
