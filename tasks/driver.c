@@ -339,12 +339,12 @@ int driver_set_config(struct driver *driver, const uint8_t *msgpack, size_t n_by
 {
     struct plugin_config config = {};
 
-    int r = plugin_config_decode(&config, msgpack, n_bytes, reterr);
+    int r = plugin_options_decode(&config, msgpack, n_bytes, reterr);
     if (r < 0) {
-        plugin_config_done(&config);
+        plugin_options_done(&config);
         return r;
     }
-    plugin_config_done(&driver->config);
+    plugin_options_done(&driver->config);
     driver->config = config;
     fingerprint_set_enabled(driver->fingerprint, config.enabled);
     return 0;
@@ -380,7 +380,7 @@ struct driver *driver_new(struct bus *bus)
         .data = driver,
     };
     driver->fingerprint = fingerprint_new(bus, probe_host, FINGERPRINT_TIMES);
-    int r = plugin_config_decode(&driver->config, NULL, 0, NULL);
+    int r = plugin_options_decode(&driver->config, NULL, 0, NULL);
     assert(r >= 0);
     LIST_INIT(&driver->tasks);
     return driver;
@@ -406,7 +406,7 @@ struct driver *driver_free(struct driver *driver)
     driver->host.events = task_events_free(driver->host.events);
     driver->host.networks = networks_free(driver->host.networks);
     driver->host.units = units_free(driver->host.units);
-    plugin_config_done(&driver->config);
+    plugin_options_done(&driver->config);
     pairs_done(&driver->attributes);
     free(driver);
     return NULL;

@@ -12,7 +12,7 @@
 #include "tasks/lifecycle/start_private.h"
 #include "tasks/nspawn/settings_file.h"
 #include "tasks/persist/driver_state.h"
-#include "tasks/spec/task_check.h"
+#include "tasks/spec/task_spec.h"
 #include "tasks/spec/task_options_check.h"
 
 /* A command that nspawn could not execute has failed by then; what the task says later is its own
@@ -129,13 +129,11 @@ static int prepare(struct start *start, struct network_plan *plan, struct fail *
     if (r >= 0)
         r = task_options_check(options, task->spec.user, reterr);
     if (r >= 0)
-        r = task_check(&task->spec, task->host->config, reterr);
+        r = task_spec_check(&task->spec, task->host->config, reterr);
     if (r >= 0)
         r = network_plan_make(options, &task->spec, plan, reterr);
     if (r < 0)
         return r;
-    if (plan->kind == NETWORK_PRIVATE)
-        options->private_network = TRISTATE_YES; /* also where the group says so */
     task->is_booted = options->boot == TRISTATE_YES;
     task->is_under_init = options->process_two == TRISTATE_YES;
     task->has_no_copy = options->ephemeral != TRISTATE_YES;

@@ -18,7 +18,7 @@ void start_argv_make(const struct start_argv *start, struct strv *ret)
         .private_users = start->options->user_namespacing == TRISTATE_YES ? range : NULL,
         .private_users_ownership = start->options->private_users_ownership,
         .binds = start->dirs->binds,
-        .no_network = start->plan->kind == NETWORK_GROUP,
+        .network = start->plan->kind,
         .veth = start->veth,
         .resolv_conf = start->has_resolver ? "off" : NULL,
     };

@@ -6,59 +6,19 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "tasks/nspawn/nspawn_argv.h"
+#include "tasks/spec/duration.h"
 
-#define SECOND_USEC UINT64_C(1000000)
+#define TIMEOUT_USEC_DEFAULT UINT64_C(10000000)
+#define TIMEOUT_USEC_MAX     UINT64_C(3600000000)
 
 /* --- time ------------------------------------------------------------------------------------ */
-
-static const struct {
-    const char *name;
-    uint64_t usec;
-} duration_units[] = {
-    { "ms", 1000 },
-    { "s", SECOND_USEC },
-    { "m", 60 * SECOND_USEC },
-    { "h", 3600 * SECOND_USEC },
-};
-
-static uint64_t unit_usec(const char *name, size_t n)
-{
-    for (size_t i = 0; i < sizeof(duration_units) / sizeof(duration_units[0]); i++)
-        if (strlen(duration_units[i].name) == n && strncmp(duration_units[i].name, name, n) == 0)
-            return duration_units[i].usec;
-    return 0;
-}
-
-/* "10s", "1m30s", "500ms", as Nomad's durations are written: at least 1 ms, at most an hour. */
-static int parse_duration(const char *text, uint64_t *ret_usec)
-{
-    const uint64_t max = 3600 * SECOND_USEC;
-    uint64_t sum = 0;
-
-    while (*text != '\0') {
-        size_t n_digits = strspn(text, "0123456789");
-        size_t n_letters = strcspn(text + n_digits, "0123456789");
-        uint64_t unit = unit_usec(text + n_digits, n_letters);
-        if (n_digits == 0 || n_digits > 8 || unit == 0)
-            return -EINVAL;
-        sum += strtoull(text, NULL, 10) * unit;
-        if (sum > max)
-            return -EINVAL;
-        text += n_digits + n_letters;
-    }
-    if (sum == 0)
-        return -EINVAL;
-    *ret_usec = sum;
-    return 0;
-}
 
 static int plan_timeout(const struct task_options *config, struct network_plan *plan,
                         struct fail *reterr)
 {
-    plan->timeout_usec = 10 * SECOND_USEC;
+    plan->timeout_usec = TIMEOUT_USEC_DEFAULT;
     if (config->network_timeout != NULL &&
-        parse_duration(config->network_timeout, &plan->timeout_usec) < 0)
+        duration_parse(config->network_timeout, TIMEOUT_USEC_MAX, &plan->timeout_usec) < 0)
         return fail_set(reterr, -EINVAL,
                         "option 'network_timeout': '%s': expected a time like \"10s\" or "
                         "\"1m30s\", at most an hour",
@@ -68,40 +28,11 @@ static int plan_timeout(const struct task_options *config, struct network_plan *
 
 /* --- kind ------------------------------------------------------------------------------------ */
 
-/* task_options_check has seen to it that there is one at most. */
-static enum network_kind kind_of(const struct task_options *config)
-{
-    if (config->network_zone != NULL)
-        return NETWORK_ZONE;
-    if (config->network_bridge != NULL)
-        return NETWORK_BRIDGE;
-    if (config->network_macvlan != NULL)
-        return NETWORK_MACVLAN;
-    if (config->network_ipvlan != NULL)
-        return NETWORK_IPVLAN;
-    if (config->network_interface != NULL)
-        return NETWORK_INTERFACE;
-    if (config->private_network == TRISTATE_YES)
-        return NETWORK_PRIVATE;
-    return config->network_veth == TRISTATE_YES ? NETWORK_VETH : NETWORK_HOST;
-}
-
-static const char *option_of(enum network_kind kind)
-{
-    static const char *const names[NETWORK_KIND_MAX] = {
-        [NETWORK_ZONE] = "network_zone",           [NETWORK_BRIDGE] = "network_bridge",
-        [NETWORK_MACVLAN] = "network_macvlan",     [NETWORK_IPVLAN] = "network_ipvlan",
-        [NETWORK_INTERFACE] = "network_interface", [NETWORK_PRIVATE] = "private_network",
-    };
-
-    return names[kind];
-}
-
 /* `network_veth` is true unless written otherwise, and means nothing here. */
 static int plan_group(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *plan, struct fail *reterr)
 {
-    const char *option = option_of(plan->kind);
+    const char *option = plan->kind != NETWORK_VETH ? network_kinds[plan->kind].option : NULL;
 
     if (spec->network == TASK_NETWORK_TASK)
         return fail_set(reterr, -EOPNOTSUPP,
@@ -125,13 +56,12 @@ static int plan_group(const struct task_options *config, const struct task_spec 
 
 static bool has_link_of_ours(enum network_kind kind)
 {
-    return kind == NETWORK_VETH || kind == NETWORK_ZONE || kind == NETWORK_BRIDGE;
+    return network_kinds[kind].owner == NETWORK_OWNER_DRIVER;
 }
 
 static bool has_link(enum network_kind kind)
 {
-    return has_link_of_ours(kind) || kind == NETWORK_MACVLAN || kind == NETWORK_IPVLAN ||
-           kind == NETWORK_INTERFACE;
+    return network_kinds[kind].link != NULL;
 }
 
 static bool is_station(const struct address *address)
@@ -192,9 +122,9 @@ static int plan_address(const struct task_options *config, struct network_plan *
                             "option 'network_address': \"auto\" needs a network that this host "
                             "makes (network_veth, network_zone or network_bridge); with '%s' use "
                             "\"dhcp\", or write the address",
-                            option_of(plan->kind));
+                            network_kinds[plan->kind].option);
         plan->mode = NETWORK_MODE_AUTO;
-    } else if (address != NULL || (plan->kind != NETWORK_VETH && plan->kind != NETWORK_ZONE)) {
+    } else if (address != NULL || network_kinds[plan->kind].reach != NETWORK_REACH_PORTS) {
         plan->mode = NETWORK_MODE_DHCP;
     }
     return 0;
@@ -297,7 +227,7 @@ static int check_publishing(const char *option, enum network_kind kind, struct f
     return fail_set(reterr, -EINVAL,
                     "option '%s': with '%s' the container is reached by its own address; remove "
                     "the option",
-                    option, option_of(kind));
+                    option, network_kinds[kind].option);
 }
 
 static int plan_ports(const struct task_options *config, const struct task_spec *spec,
@@ -327,7 +257,7 @@ static int plan_ports(const struct task_options *config, const struct task_spec 
 static int make(const struct task_options *config, const struct task_spec *spec,
                 struct network_plan *plan, struct fail *reterr)
 {
-    plan->kind = kind_of(config);
+    plan->kind = network_kind_of(config);
     int r = spec->network == TASK_NETWORK_HOST ? 0 : plan_group(config, spec, plan, reterr);
     if (r >= 0)
         r = plan_address(config, plan, reterr);
@@ -355,24 +285,6 @@ int network_plan_make(const struct task_options *config, const struct task_spec 
     else
         *ret = plan;
     return r;
-}
-
-char *network_plan_link(const struct network_plan *plan, const struct task_options *config)
-{
-    switch (plan->kind) {
-    case NETWORK_VETH:
-    case NETWORK_ZONE:
-    case NETWORK_BRIDGE:
-        return alloc_strdup(NSPAWN_ARGV_LINK);
-    case NETWORK_MACVLAN:
-        return alloc_strdup("mv-*");
-    case NETWORK_IPVLAN:
-        return alloc_strdup("iv-*"); /* nspawn shortens names that are too long */
-    case NETWORK_INTERFACE:
-        return alloc_strdup(config->network_interface);
-    default:
-        return NULL;
-    }
 }
 
 void network_ports_copy(const struct network_port *ports, size_t n, struct network_port **ret,

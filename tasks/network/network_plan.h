@@ -7,21 +7,9 @@
 
 #include "reactor/fail.h"
 #include "tasks/kernel/address.h"
+#include "tasks/spec/network_kind.h"
 #include "tasks/spec/task_options.h"
 #include "tasks/spec/task_spec.h"
-
-enum network_kind {
-    NETWORK_HOST,  /* the host's own */
-    NETWORK_GROUP, /* the namespace that Nomad made for the group */
-    NETWORK_VETH,
-    NETWORK_ZONE,
-    NETWORK_BRIDGE,
-    NETWORK_MACVLAN,
-    NETWORK_IPVLAN,
-    NETWORK_INTERFACE,
-    NETWORK_PRIVATE, /* only a loopback */
-    NETWORK_KIND_MAX
-};
 
 enum network_mode {
     NETWORK_MODE_UNSET, /* the host decides: auto, or DHCP where it serves that */
@@ -52,10 +40,6 @@ struct network_plan {
 int network_plan_make(const struct task_options *config, const struct task_spec *spec,
                       struct network_plan *ret, struct fail *reterr);
 void network_plan_done(struct network_plan *plan);
-
-/* The name of the interface inside that leads out, "mv-*" where only its beginning is known; heap,
- * NULL: there is none, or it is Nomad's or the host's. */
-char *network_plan_link(const struct network_plan *plan, const struct task_options *config);
 
 void network_ports_copy(const struct network_port *ports, size_t n, struct network_port **ret,
                         size_t *ret_n);

@@ -11,7 +11,7 @@
 
 struct network_record {
     char *machine; /* not in the text: the directory's name says it */
-    char *link;    /* the interface inside, as of network_plan_link; NULL: not followed */
+    char *link;    /* the interface inside, as of network_kind_link; NULL: not followed */
     char *share;   /* the zone's or bridge's interface on the host; NULL: a link of its own */
     bool is_zone;  /* `share` is a zone's, made by nspawn for us */
     bool is_owned; /* nobody else gives the zone's bridge addresses */

@@ -116,7 +116,7 @@ static void set_ends(const struct task_network *network, struct network_link *li
 
     *link = (struct network_link){
         .name = record->link,
-        .is_routed = plan->kind == NETWORK_VETH,
+        .is_routed = network_kinds[plan->kind].is_pair,
     };
     memcpy(link->addresses, record->addresses, sizeof(link->addresses));
     if (plan->mode == NETWORK_MODE_AUTO) {
@@ -124,7 +124,7 @@ static void set_ends(const struct task_network *network, struct network_link *li
         memcpy(link->gateways, link->hosts, sizeof(link->gateways));
     } else if (address_is_set(&plan->gateway)) {
         link->gateways[family] = plan->gateway;
-        if (plan->kind == NETWORK_VETH) {
+        if (link->is_routed) {
             link->hosts[family] = plan->gateway;
             link->hosts[family].prefix = plan->address.prefix;
         }
@@ -214,9 +214,8 @@ bool task_network_is_up(struct task_network *network)
 /* Others can reach the container by its address only where that is not of this host's making. */
 static bool is_reachable(const struct network_plan *plan)
 {
-    return plan->kind == NETWORK_MACVLAN || plan->kind == NETWORK_IPVLAN ||
-           plan->kind == NETWORK_INTERFACE ||
-           (plan->kind == NETWORK_BRIDGE && plan->mode != NETWORK_MODE_AUTO);
+    return network_kinds[plan->kind].reach == NETWORK_REACH_ADDRESS &&
+           plan->mode != NETWORK_MODE_AUTO;
 }
 
 void task_network_describe(const struct task_network *network, struct task_network_address *ret,

@@ -57,13 +57,6 @@ int task_network_prepare_mode(struct task_network *network, task_network_done_fn
 
 /* --- preparing ------------------------------------------------------------------------------- */
 
-static char *share_of(const struct network_plan *plan, const struct task_options *options)
-{
-    if (plan->kind == NETWORK_ZONE)
-        return alloc_printf("vz-%s", options->network_zone);
-    return plan->kind == NETWORK_BRIDGE ? alloc_strdup(options->network_bridge) : NULL;
-}
-
 static bool has_ipv6(void)
 {
     char text[8];
@@ -128,8 +121,8 @@ static int make_link(struct task_network *network, const struct task_options *op
     struct network_record record = {
         .machine = alloc_strdup(network->args.machine),
         .link = link,
-        .share = share_of(&network->plan, options),
-        .is_zone = network->plan.kind == NETWORK_ZONE,
+        .share = network_kind_bridge(network->plan.kind, options),
+        .is_zone = network_kinds[network->plan.kind].makes_bridge,
     };
 
     network_ports_copy(network->plan.ports, network->plan.n_ports, &record.ports, &record.n_ports);
@@ -142,7 +135,7 @@ static int make_link(struct task_network *network, const struct task_options *op
         return r;
     if (network->plan.mode == NETWORK_MODE_DHCP)
         return 0;
-    if (network->plan.kind == NETWORK_VETH) {
+    if (network_kinds[network->plan.kind].is_pair) {
         CLEANUP_FREE char *id = machine_name_slice_id(network->args.machine);
         network->veth = alloc_printf(VETH_PREFIX "%.10s", id);
     }
@@ -177,7 +170,7 @@ int task_network_prepare_link(struct task_network *network, const struct task_op
                               const char *group_path, task_network_done_fn done, void *data,
                               struct fail *fail)
 {
-    char *link = network_plan_link(&network->plan, options);
+    char *link = network_kind_link(network->plan.kind, options);
 
     if (link != NULL) {
         int r = make_link(network, options, link, fail);

@@ -81,14 +81,6 @@ static void push_option(const struct option_row *option, struct task_options *co
         push_list(option->argument, option_string_list(option, config), argv);
 }
 
-static bool is_own_link(const struct task_options *config)
-{
-    return config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
-           config->network_bridge == NULL && config->network_macvlan == NULL &&
-           config->network_ipvlan == NULL && config->network_interface == NULL &&
-           config->private_network != TRISTATE_YES;
-}
-
 /* Borrowed: where the driver decided otherwise, the rows shall act on that. */
 static struct task_options decide(const struct task_options *config, const struct nspawn_run *run)
 {
@@ -98,14 +90,6 @@ static struct task_options decide(const struct task_options *config, const struc
         decided.working_directory = NULL; /* our init goes there */
     if (run->resolv_conf != NULL)
         decided.resolv_conf = (char *)(uintptr_t)run->resolv_conf;
-    /* Zones and bridges make a link by themselves. */
-    if (!is_own_link(config) || run->veth != NULL)
-        decided.network_veth = TRISTATE_NO;
-    if (run->no_network) {
-        decided.network_veth = decided.private_network = TRISTATE_NO;
-        decided.network_zone = decided.network_bridge = decided.network_macvlan = NULL;
-        decided.network_ipvlan = decided.network_interface = NULL;
-    }
     return decided;
 }
 
@@ -114,11 +98,22 @@ static void push_options(const struct task_options *config, const struct nspawn_
 {
     struct task_options decided = decide(config, run);
 
-    assert(run->veth == NULL || (is_own_link(config) && !run->no_network));
     for (const struct option_row *option = task_option_rows; option->key != NULL; option++)
-        push_option(option, &decided, argv);
+        if (!network_kind_has_option(option))
+            push_option(option, &decided, argv);
+}
+
+static void push_network(const struct task_options *config, const struct nspawn_run *run,
+                         struct strv *argv)
+{
+    CLEANUP_FREE char *argument = network_kind_argument(run->network, config);
+
+    assert(run->veth == NULL || network_kinds[run->network].is_pair);
     if (run->veth != NULL)
-        strv_printf(argv, "--network-veth-extra=%s:" NSPAWN_ARGV_LINK, run->veth);
+        strv_printf(argv, "--network-veth-extra=%s:%s", run->veth,
+                    network_kinds[run->network].link);
+    else if (argument != NULL)
+        strv_push(argv, argument);
 }
 
 static void push_user_namespace(const struct nspawn_run *run, struct strv *argv)
@@ -148,6 +143,7 @@ void nspawn_argv(const struct task_options *config, const struct nspawn_run *run
     strv_printf(argv, "--machine=%s", run->machine);
     strv_printf(argv, "--directory=%s", run->image);
     push_options(config, run, argv);
+    push_network(config, run, argv);
     push_user_namespace(run, argv);
     push_binds(&run->binds, argv);
     strv_push(argv, "--");

@@ -7,6 +7,7 @@
 
 #include "reactor/strv.h"
 #include "tasks/mounts/binds.h"
+#include "tasks/spec/network_kind.h"
 #include "tasks/spec/task_options.h"
 
 /* What the driver decided, beside what the job said. Everything is borrowed. */
@@ -17,8 +18,8 @@ struct nspawn_run {
     const char *private_users;
     const char *private_users_ownership; /* "auto", "map", "chown", "off"; NULL: "auto" */
     struct binds binds;
-    bool no_network;  /* the namespace is Nomad's: none of the options of networks */
-    const char *veth; /* our name for the host's end of the link; NULL: nspawn's own, ve-... */
+    enum network_kind network; /* of all options that choose one, this counts */
+    const char *veth; /* our name for the host's end of the pair; NULL: nspawn's own, ve-... */
     const char *resolv_conf; /* instead of the job's; NULL: as the job says */
 };
 
@@ -28,5 +29,3 @@ void nspawn_argv(const struct task_options *config, const struct nspawn_run *run
                  struct strv *argv);
 
 #define NSPAWN_ARGV_PROGRAM "/usr/bin/systemd-nspawn"
-/* What the link to the host, a zone or a bridge is called inside. */
-#define NSPAWN_ARGV_LINK "host0"

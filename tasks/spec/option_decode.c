@@ -285,7 +285,7 @@ static int unknown(const char *key, size_t n_bytes, struct fail *reterr)
 }
 
 static int decode_entry(const struct option_row *options, void *base, const msgpack_object_kv *kv,
-                        uint64_t *seen, struct fail *reterr)
+                        bool *seen, struct fail *reterr)
 {
     const char *key;
     size_t n_bytes;
@@ -296,11 +296,9 @@ static int decode_entry(const struct option_row *options, void *base, const msgp
     if (option == NULL)
         return unknown(key, n_bytes, reterr);
 
-    assert(option - options < 64);
-    uint64_t bit = UINT64_C(1) << (option - options);
-    if (*seen & bit)
+    if (seen[option - options])
         return fail_set(reterr, -EINVAL, "option '%s' is there twice; remove one", option->key);
-    *seen |= bit;
+    seen[option - options] = true;
     return decode_option(option, base, &kv->val, reterr);
 }
 
@@ -313,16 +311,25 @@ static int check_required(const struct option_row *options, void *base, struct f
     return 0;
 }
 
+static size_t count_rows(const struct option_row *options)
+{
+    size_t n = 0;
+
+    while (options[n].key != NULL)
+        n++;
+    return n;
+}
+
 static int decode_struct(const struct option_row *options, void *base, const msgpack_object *object,
                          struct fail *reterr)
 {
-    uint64_t seen = 0;
+    CLEANUP_FREE bool *seen = alloc_zero(count_rows(options) + 1, sizeof(*seen)); /* a row each */
 
     if (object->type != MSGPACK_OBJECT_NIL && object->type != MSGPACK_OBJECT_MAP)
         return fail_set(reterr, -EINVAL, "expected options by name, got %s", packed_kind(object));
     if (object->type == MSGPACK_OBJECT_MAP)
         for (size_t i = 0; i < object->via.map.size; i++) {
-            int r = decode_entry(options, base, &object->via.map.ptr[i], &seen, reterr);
+            int r = decode_entry(options, base, &object->via.map.ptr[i], seen, reterr);
             if (r < 0)
                 return r;
         }

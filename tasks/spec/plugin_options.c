@@ -76,7 +76,7 @@ static int parse_pools(struct plugin_config *config, struct fail *reterr)
                          PLUGIN_OPTIONS_POOL6_BITS_MAX, &config->pool6, reterr);
 }
 
-int plugin_config_decode(struct plugin_config *config, const uint8_t *bytes, size_t n_bytes,
+int plugin_options_decode(struct plugin_config *config, const uint8_t *bytes, size_t n_bytes,
                          struct fail *reterr)
 {
     int r = option_decode(plugin_options, config, bytes, n_bytes, reterr);
@@ -85,14 +85,14 @@ int plugin_config_decode(struct plugin_config *config, const uint8_t *bytes, siz
         r = parse_pools(config, reterr);
     if (r >= 0)
         return 0;
-    plugin_config_done(config);
+    plugin_options_done(config);
     options_init(plugin_options, config);
     int defaults = parse_pools(config, NULL);
     assert(defaults >= 0);
     return r;
 }
 
-void plugin_config_done(struct plugin_config *config)
+void plugin_options_done(struct plugin_config *config)
 {
     options_done(plugin_options, config);
     *config = (struct plugin_config){};

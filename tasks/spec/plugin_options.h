@@ -21,9 +21,9 @@ struct plugin_config {
 extern const struct option_row plugin_options[];
 
 /* Empty input is the defaults. `config` is zero-filled before; on error it holds the defaults. */
-int plugin_config_decode(struct plugin_config *config, const uint8_t *bytes, size_t n_bytes,
+int plugin_options_decode(struct plugin_config *config, const uint8_t *bytes, size_t n_bytes,
                          struct fail *reterr);
-void plugin_config_done(struct plugin_config *config);
+void plugin_options_done(struct plugin_config *config);
 
 /* The pool must hold a zone's block, and not be half of all addresses. */
 #define PLUGIN_OPTIONS_POOL_BITS_MIN 8

@@ -9,6 +9,7 @@
 #include "reactor/utf8.h"
 #include "tasks/spec/capability_name.h"
 #include "tasks/spec/machine_name.h"
+#include "tasks/spec/network_kind.h"
 
 static bool equals(const char *a, const char *b)
 {
@@ -287,21 +288,16 @@ static int check_interface(const char *option, const char *name, size_t n_max, s
     return 0;
 }
 
-static int check_network_names(const struct task_options *config, struct fail *reterr)
+static int check_network_names(struct task_options *config, struct fail *reterr)
 {
-    const struct {
-        const char *option, *name;
-        size_t n_max;
-    } rows[] = {
-        { "network_zone", config->network_zone, TASK_OPTIONS_CHECK_ZONE_BYTES_MAX },
-        { "network_bridge", config->network_bridge, TASK_OPTIONS_CHECK_INTERFACE_BYTES_MAX },
-        { "network_macvlan", config->network_macvlan, TASK_OPTIONS_CHECK_INTERFACE_BYTES_MAX },
-        { "network_ipvlan", config->network_ipvlan, TASK_OPTIONS_CHECK_INTERFACE_BYTES_MAX },
-        { "network_interface", config->network_interface, TASK_OPTIONS_CHECK_INTERFACE_BYTES_MAX },
-    };
-
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int r = check_interface(rows[i].option, rows[i].name, rows[i].n_max, reterr);
+    for (enum network_kind kind = 0; kind < NETWORK_KIND_MAX; kind++) {
+        const struct network_kind_row *row = &network_kinds[kind];
+        if (row->name_bytes_max == 0)
+            continue;
+        const struct option_row *option = option_find(task_option_rows, row->option,
+                                                      strlen(row->option));
+        int r = check_interface(row->option, *option_string(option, config), row->name_bytes_max,
+                                reterr);
         if (r < 0)
             return r;
     }
@@ -310,32 +306,22 @@ static int check_network_names(const struct task_options *config, struct fail *r
 
 /* Zones and bridges are reached by a virtual Ethernet link: `network_veth` says no more than they
  * do. */
+static bool is_implied(enum network_kind first, enum network_kind kind)
+{
+    return kind == NETWORK_VETH && network_kinds[first].owner == NETWORK_OWNER_DRIVER;
+}
+
 static int check_network(struct task_options *config, struct fail *reterr)
 {
-    const struct {
-        const char *option;
-        bool is_chosen;
-    } rows[] = {
-        { "network_zone", config->network_zone != NULL },
-        { "network_bridge", config->network_bridge != NULL },
-        { "network_macvlan", config->network_macvlan != NULL },
-        { "network_ipvlan", config->network_ipvlan != NULL },
-        { "network_interface", config->network_interface != NULL },
-        { "private_network", config->private_network == TRISTATE_YES },
-        { "network_veth", config->network_veth == TRISTATE_YES && config->network_zone == NULL &&
-                              config->network_bridge == NULL },
-    };
-    const char *first = NULL;
+    enum network_kind first = network_kind_of(config);
 
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (rows[i].is_chosen && first != NULL)
+    for (enum network_kind kind = first + 1; kind < NETWORK_KIND_MAX; kind++)
+        if (first != NETWORK_HOST && network_kind_is_chosen(kind, config) &&
+            !is_implied(first, kind))
             return fail_set(reterr, -EINVAL,
                             "options '%s' and '%s' exclude each other: a container has one "
                             "network; remove one of them",
-                            first, rows[i].option);
-        if (rows[i].is_chosen)
-            first = rows[i].option;
-    }
+                            network_kinds[first].option, network_kinds[kind].option);
     return check_network_names(config, reterr);
 }
 

@@ -20,6 +20,3 @@ int task_options_check(struct task_options *config, const char *task_user, struc
 #define TASK_OPTIONS_CHECK_COMMAND_BYTES_MAX ((size_t)160 * 1024)
 /* PATH_MAX, with its final NUL. */
 #define TASK_OPTIONS_CHECK_PATH_BYTES_MAX 4095
-/* IFNAMSIZ, with its final NUL; nspawn puts "vz-" before the name of a zone. */
-#define TASK_OPTIONS_CHECK_INTERFACE_BYTES_MAX 15
-#define TASK_OPTIONS_CHECK_ZONE_BYTES_MAX      12

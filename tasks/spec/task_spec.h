@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reactor/fail.h"
 #include "reactor/strv.h"
 #include "tasks/kernel/address.h"
+#include "tasks/spec/plugin_options.h"
 
 struct task_mount {
     char *task_path, *host_path;
@@ -62,11 +64,17 @@ struct task_spec {
     bool has_dns;
     struct task_dns dns;
     enum task_isolation network; /* HOST when Nomad sent no isolation spec */
-    char *network_path;        /* namespace file of a group network */
-    uint8_t *config;           /* msgpack of the job's config block; empty in RecoverTask */
+    char *network_path;          /* namespace file of a group network */
+    uint8_t *config;             /* msgpack of the job's config block; empty in RecoverTask */
     size_t config_bytes;
 };
 
 void task_spec_done(struct task_spec *spec);
 /* Moves everything out of `from`, which is empty afterwards. */
 void task_spec_move(struct task_spec *to, struct task_spec *from);
+
+/* What Nomad may ask for beside the options (those: task_options_check) and this driver can't give,
+ * or the agent forbids. -EOPNOTSUPP, -EINVAL or -EPERM, with a sentence that names what was asked
+ * and what to do. */
+int task_spec_check(const struct task_spec *spec, const struct plugin_config *plugin,
+                    struct fail *reterr);

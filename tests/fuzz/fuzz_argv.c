@@ -109,12 +109,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct nspawn_run run = { .machine = "web-1", .image = image, .private_users = private_users };
 
     cut(private_users);
-    run.no_network = private_users != NULL && private_users[0] == 'n';
     take_binds(&input, &run.binds);
     take_config(&input, &config);
     int r = task_options_check(&config, user, &fail);
     MUST(r <= 0 && (r < 0) == (fail.message != NULL));
     if (r == 0) {
+        bool is_group = private_users != NULL && private_users[0] == 'n';
+        run.network = is_group ? NETWORK_GROUP : network_kind_of(&config);
         command_line_check(&config, &run);
         check_settings(&config, &input);
     }

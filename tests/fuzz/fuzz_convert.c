@@ -11,7 +11,7 @@
 #include "rpc/nomad/convert_topology.h"
 #include "rpc/nomad/service_base.h"
 #include "rpc/nomad/service_driver.h"
-#include "tasks/spec/task_check.h"
+#include "tasks/spec/task_spec.h"
 #include "tests/fuzz/input.h"
 
 static void take_spec(int r, const struct fail *fail, const struct task_spec *spec)
@@ -22,7 +22,7 @@ static void take_spec(int r, const struct fail *fail, const struct task_spec *sp
     MUST(r <= 0 && (r < 0) == (fail->message != NULL));
     MUST((r < 0) == (spec->id == NULL));
     if (r == 0)
-        MUST((task_check(spec, &plugin, &reason) < 0) == (reason.message != NULL));
+        MUST((task_spec_check(spec, &plugin, &reason) < 0) == (reason.message != NULL));
 }
 
 static void start_task(const Nomad__StartTaskRequest *request)

@@ -55,7 +55,7 @@ static void test_each_option_is_a_kind_of_network(void **state)
         assert_int_equal(network_group_plan(&group, rows[i].options, &plan, &config, &fail), 0);
         if (plan.kind != rows[i].kind || plan.mode != rows[i].mode)
             fail_msg("%s: kind %d, mode %d", rows[i].options, plan.kind, plan.mode);
-        CLEANUP_FREE char *link = network_plan_link(&plan, &config);
+        CLEANUP_FREE char *link = network_kind_link(plan.kind, &config);
         if (rows[i].link == NULL)
             assert_null(link);
         else
@@ -140,7 +140,7 @@ static void test_the_group_s_network_is_the_task_s(void **state)
         struct network_plan plan = network_group_expect(&group, options[i]);
         assert_int_equal(plan.kind, NETWORK_GROUP);
         assert_false(plan.needs_address);
-        assert_null(network_plan_link(&plan, &(struct task_options){}));
+        assert_null(network_kind_link(plan.kind, &(struct task_options){}));
     }
     /* Nomad publishes its ports. */
     CLEANUP(network_plan_done)

@@ -40,7 +40,10 @@ static void make(const char *json, const struct nspawn_run *run, struct strv *ar
     if (task_options_decode(&config, packed.bytes, packed.n_bytes, &fail) < 0 ||
         task_options_check(&config, NULL, &fail) < 0)
         fail_msg("%s: %s", json, fail_text(&fail));
-    nspawn_argv(&config, run, argv);
+    struct nspawn_run decided = *run;
+    if (run->network == NETWORK_HOST)
+        decided.network = network_kind_of(&config);
+    nspawn_argv(&config, &decided, argv);
 }
 
 /* A line each; of several lines each begins with a bar. */
@@ -163,13 +166,25 @@ static void test_network_of_nomad_s_takes_all_away(void **state)
     struct nspawn_run run = run_of_web();
 
     (void)state;
-    run.no_network = true;
+    run.network = NETWORK_GROUP;
     for (size_t i = 0; i < sizeof(networks) / sizeof(networks[0]); i++) {
         CLEANUP(strv_done) struct strv argv = {};
         CLEANUP_FREE char *json = alloc_printf("{'image': 'debian', %s}", networks[i].options);
         make(json, &run, &argv);
         assert_string_equal(network_argument(&argv), "");
     }
+}
+
+/* As a group without a network makes it, whatever the job says by default. */
+static void test_loopback_alone_needs_no_option(void **state)
+{
+    CLEANUP(strv_done) struct strv argv = {};
+    struct nspawn_run run = run_of_web();
+
+    (void)state;
+    run.network = NETWORK_PRIVATE;
+    make("{'image': 'debian'}", &run, &argv);
+    assert_string_equal(network_argument(&argv), "--private-network");
 }
 
 static void test_link_under_our_name(void **state)
@@ -264,6 +279,7 @@ static void test_every_row_adds_its_argument_alone(void **state)
         config.boot = TRISTATE_YES;
         config.process_two = TRISTATE_NO;
         strv_push(&config.command, "ls");
+        run.network = network_kind_of(&config);
         nspawn_argv(&config, &run, &argv);
         CLEANUP_FREE char *expected = alloc_printf(
                 "%.*s%s", (int)strcspn(option->argument, "%"), option->argument, value);
@@ -282,6 +298,7 @@ int main(void)
         FD_LEAK_TEST(test_options_switched_off),
         FD_LEAK_TEST(test_each_network_has_one_argument),
         FD_LEAK_TEST(test_network_of_nomad_s_takes_all_away),
+        FD_LEAK_TEST(test_loopback_alone_needs_no_option),
         FD_LEAK_TEST(test_link_under_our_name),
         FD_LEAK_TEST(test_addresses_and_ports_are_no_business_of_nspawn_s),
         FD_LEAK_TEST(test_resolver_of_the_driver_s),

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -380,25 +381,25 @@ static void test_plugin_config_has_its_defaults_also_after_an_error(void **state
     struct plugin_config config = {};
 
     (void)state;
-    assert_int_equal(plugin_config_decode(&config, NULL, 0, NULL), 0);
+    assert_int_equal(plugin_options_decode(&config, NULL, 0, NULL), 0);
     assert_true(config.enabled && config.volumes);
-    plugin_config_done(&config);
-    assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    plugin_options_done(&config);
+    assert_int_equal(plugin_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_true(config.enabled && !config.volumes);
-    plugin_config_done(&config);
-    assert_int_equal(plugin_config_decode(&config, wrong.bytes, wrong.n_bytes, NULL), -EINVAL);
+    plugin_options_done(&config);
+    assert_int_equal(plugin_options_decode(&config, wrong.bytes, wrong.n_bytes, NULL), -EINVAL);
     assert_true(config.enabled && config.volumes);
     assert_int_equal(config.pool.prefix, 16);
-    plugin_config_done(&config);
+    plugin_options_done(&config);
 }
 
 static void refuse_pool(const char *json, const char *sentence)
 {
     CLEANUP(packed_done) struct packed packed = pack(json);
-    CLEANUP(plugin_config_done) struct plugin_config config = {};
+    CLEANUP(plugin_options_done) struct plugin_config config = {};
     CLEANUP_FAIL struct fail fail = {};
 
-    expect_fail(plugin_config_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, -EINVAL,
+    expect_fail(plugin_options_decode(&config, packed.bytes, packed.n_bytes, &fail), &fail, -EINVAL,
                 sentence);
     assert_string_equal(config.network_pool, "10.187.0.0/16");
     assert_int_equal(config.pool6.prefix, 96);
@@ -408,10 +409,10 @@ static void test_pools_are_networks(void **state)
 {
     CLEANUP(packed_done) struct packed packed =
             pack("{'network_pool': '192.168.0.0/20', 'network_pool6': 'off'}");
-    CLEANUP(plugin_config_done) struct plugin_config config = {};
+    CLEANUP(plugin_options_done) struct plugin_config config = {};
 
     (void)state;
-    assert_int_equal(plugin_config_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
+    assert_int_equal(plugin_options_decode(&config, packed.bytes, packed.n_bytes, NULL), 0);
     assert_int_equal(config.pool.prefix, 20);
     assert_false(address_is_set(&config.pool6));
     refuse_pool("{'network_pool': '10.0.0.0/25'}",
@@ -567,6 +568,74 @@ static void test_items_of_all_maps_of_a_list_are_counted(void **state)
     task_options_done(&config);
 }
 
+/* --- tables of any length --------------------------------------------------------------------- */
+
+#define LONG_ROWS 300
+
+/* Keys "o0", "o1", ...; one field after the other. */
+static struct option_row *long_table(void)
+{
+    struct option_row *rows = alloc_zero(LONG_ROWS + 1, sizeof(*rows));
+
+    for (size_t i = 0; i < LONG_ROWS; i++)
+        rows[i] = (struct option_row){
+            .key = alloc_printf("o%zu", i),
+            .type = OPTION_TYPE_STRING,
+            .offset = i * sizeof(char *),
+        };
+    return rows;
+}
+
+static void long_table_free(struct option_row *rows)
+{
+    for (size_t i = 0; i < LONG_ROWS; i++)
+        free((char *)(uintptr_t)rows[i].key);
+    free(rows);
+}
+
+/* Every key, in an order that begins in the middle; the last is there again where `again`. */
+static char *long_json(bool again)
+{
+    CLEANUP(strv_done) struct strv entries = {};
+
+    for (size_t i = 0; i < LONG_ROWS; i++) {
+        size_t row = (i + 70) % LONG_ROWS;
+        strv_printf(&entries, "'o%zu': 'v%zu'", row, row);
+    }
+    if (again)
+        strv_printf(&entries, "'o69': 'other'");
+    CLEANUP_FREE char *joined = strv_join(&entries, ", ");
+    return alloc_printf("{%s}", joined);
+}
+
+static int decode_long(const struct option_row *rows, char **fields, bool again, struct fail *fail)
+{
+    CLEANUP_FREE char *json = long_json(again);
+    CLEANUP(packed_done) struct packed packed = pack(json);
+
+    return option_decode(rows, fields, packed.bytes, packed.n_bytes, fail);
+}
+
+static void test_a_table_may_have_any_number_of_rows(void **state)
+{
+    struct option_row *rows = long_table();
+    char *fields[LONG_ROWS] = {};
+    CLEANUP_FAIL struct fail fail = {};
+
+    (void)state;
+    assert_int_equal(decode_long(rows, fields, false, NULL), 0);
+    for (size_t i = 0; i < LONG_ROWS; i++) {
+        CLEANUP_FREE char *expected = alloc_printf("v%zu", i);
+        assert_string_equal(fields[i], expected);
+    }
+    options_done(rows, fields);
+    expect_fail(decode_long(rows, fields, true, &fail), &fail, -EINVAL,
+                "option 'o69' is there twice; remove one");
+    for (size_t i = 0; i < LONG_ROWS; i++)
+        assert_null(fields[i]);
+    long_table_free(rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +658,7 @@ int main(void)
         FD_LEAK_TEST(test_depth_is_limited),
         FD_LEAK_TEST(test_items_are_limited),
         FD_LEAK_TEST(test_items_of_all_maps_of_a_list_are_counted),
+        FD_LEAK_TEST(test_a_table_may_have_any_number_of_rows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "reactor/alloc.h"
-#include "tasks/spec/task_check.h"
+#include "tasks/spec/task_spec.h"
 #include "tests/support/expect_fail.h"
 #include "tests/support/fd_leak.h"
 
@@ -31,7 +31,7 @@ static void test_plain_task_passes(void **state)
     const struct task_spec spec = {};
 
     (void)state;
-    assert_int_equal(task_check(&spec, &defaults, NULL), 0);
+    assert_int_equal(task_spec_check(&spec, &defaults, NULL), 0);
 }
 
 static void test_private_mounts_pass(void **state)
@@ -44,7 +44,7 @@ static void test_private_mounts_pass(void **state)
     const struct task_spec spec = { .mounts = mounts, .n_mounts = 3 };
 
     (void)state;
-    assert_int_equal(task_check(&spec, &defaults, NULL), 0);
+    assert_int_equal(task_spec_check(&spec, &defaults, NULL), 0);
 }
 
 static void test_mounts_are_refused_where_the_agent_forbids_them(void **state)
@@ -55,10 +55,10 @@ static void test_mounts_are_refused_where_the_agent_forbids_them(void **state)
     CLEANUP_FAIL struct fail fail = {};
 
     (void)state;
-    expect_fail(task_check(&spec, &forbidden, &fail), &fail, -EPERM,
+    expect_fail(task_spec_check(&spec, &forbidden, &fail), &fail, -EPERM,
                 "the task mounts volumes, and the agent's plugin configuration forbids them "
                 "(volumes = false)");
-    assert_int_equal(task_check(&without, &forbidden, NULL), 0);
+    assert_int_equal(task_spec_check(&without, &forbidden, NULL), 0);
 }
 
 static void test_mount_paths_are_absolute(void **state)
@@ -80,7 +80,7 @@ static void test_mount_paths_are_absolute(void **state)
         struct task_mount mounts[] = { mount_of("/ok", "/ok", NULL),
                                        mount_of(wrong[i].host, wrong[i].task, NULL) };
         const struct task_spec spec = { .mounts = mounts, .n_mounts = 2 };
-        expect_fail(task_check(&spec, &defaults, &fail), &fail, -EINVAL, wrong[i].message);
+        expect_fail(task_spec_check(&spec, &defaults, &fail), &fail, -EINVAL, wrong[i].message);
     }
 }
 
@@ -91,11 +91,11 @@ static void test_propagation_is_refused_by_name(void **state)
     CLEANUP_FAIL struct fail fail = {};
 
     (void)state;
-    expect_fail(task_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP,
+    expect_fail(task_spec_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP,
                 "volume mount at '/data': propagation_mode \"host-to-task\" is " LATER
                 "use \"private\"");
     mounts[0] = mount_of("/srv", "/data", "bidirectional");
-    expect_fail_with(task_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP, "bidirectional");
+    expect_fail_with(task_spec_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP, "bidirectional");
 }
 
 static void test_devices_are_refused(void **state)
@@ -104,7 +104,7 @@ static void test_devices_are_refused(void **state)
     CLEANUP_FAIL struct fail fail = {};
 
     (void)state;
-    expect_fail(task_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP,
+    expect_fail(task_spec_check(&spec, &defaults, &fail), &fail, -EOPNOTSUPP,
                 "devices are " LATER "remove the task's `device` blocks");
 }
 
