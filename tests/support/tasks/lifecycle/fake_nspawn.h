@@ -33,6 +33,9 @@ struct fake_nspawn_how {
     bool never_ready;  /* says nothing on the notify socket */
     bool never_starts; /* PID 1 is there, but does not run the init */
     bool reboots;      /* PID 1 reboots instead of running anything */
+    /* PID 1 is played, too, without namespaces, and so is the command: it reads its exit code from
+     * the image's go/fifo. Much quicker. */
+    bool plays_init;
 };
 void fake_nspawn_set(struct fake_nspawn *nspawn, struct fake_nspawn_how how);
 

@@ -177,6 +177,8 @@ _Noreturn static void run_inside(const struct fake_service *service,
     must(read(go_fd, &byte, 1) == 1, "go");
     while (how->never_starts)
         (void)pause();
+    if (how->plays_init)
+        fake_nspawn_play_init(&service->argv);
     /* Only of a namespace of its own. */
     if (how->reboots && getpid() == 1)
         (void)reboot(RB_AUTOBOOT);
@@ -255,10 +257,12 @@ static void make_links(const struct strv *argv, pid_t leader)
 static pid_t start_leader(const struct fake_service *service, const struct fake_nspawn_how *how,
                           int leader_fd)
 {
-    unsigned long flags = SIGCHLD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+    unsigned long flags = SIGCHLD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
     int go[2];
 
-    if (has_own_network(&service->argv))
+    if (how->plays_init)
+        flags = SIGCHLD;
+    else if (has_own_network(&service->argv))
         flags |= CLONE_NEWNET;
     must(pipe2(go, O_CLOEXEC) == 0, "pipe");
     pid_t pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);

@@ -85,9 +85,8 @@ static void test_a_task_that_runs_goes_on(void **state)
 
 static void test_a_task_that_ended_meanwhile_has_its_result_and_output(void **state)
 {
-    struct driver_fixture *f =
-            start_and_restart("'boot': false, 'command': ['/bin/sh', '-c', "
-                              "'read code < /go/fifo; echo late; exit $code']");
+    struct driver_fixture *f = start_and_restart("'boot': false, 'command': ['/bin/sh', '-c', "
+                                                 "'read code < /go/fifo; echo late; exit $code']");
 
     (void)state;
     end(f, "8");

@@ -90,9 +90,9 @@ static pid_t start_leader(void)
 static struct scene *scene_new(enum task_state state)
 {
     struct scene *scene = ALLOC_NEW(struct scene);
-    struct task_spec spec = {
-        .id = alloc_strdup(ID), .name = alloc_strdup("web"), .alloc_id = alloc_strdup(ALLOC)
-    };
+    struct task_spec spec = { .id = alloc_strdup(ID),
+                              .name = alloc_strdup("web"),
+                              .alloc_id = alloc_strdup(ALLOC) };
 
     assert_true(sd_event_new(&scene->event) >= 0);
     scene->fake = fake_bus_new(scene->event);

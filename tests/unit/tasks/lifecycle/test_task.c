@@ -46,9 +46,9 @@ static void on_gone(struct task *task, void *data)
 static struct scene *scene_new(enum task_state state)
 {
     struct scene *scene = ALLOC_NEW(struct scene);
-    struct task_spec spec = {
-        .id = alloc_strdup(ID), .name = alloc_strdup("web"), .alloc_id = alloc_strdup(ALLOC)
-    };
+    struct task_spec spec = { .id = alloc_strdup(ID),
+                              .name = alloc_strdup("web"),
+                              .alloc_id = alloc_strdup(ALLOC) };
 
     assert_true(sd_event_new(&scene->event) >= 0);
     scene->fake = fake_bus_new(scene->event);
@@ -103,10 +103,10 @@ static void on_exited(const struct task_exit *exit, void *data)
 static const struct {
     enum task_state from, to;
 } legal[] = {
-    { TASK_STARTING, TASK_RUNNING },    { TASK_STARTING, TASK_REMOVING },
-    { TASK_RECOVERING, TASK_RUNNING },  { TASK_RECOVERING, TASK_DRAINING },
-    { TASK_RUNNING, TASK_STOPPING },    { TASK_RUNNING, TASK_DRAINING },
-    { TASK_STOPPING, TASK_DRAINING },   { TASK_DRAINING, TASK_EXITED },
+    { TASK_STARTING, TASK_RUNNING },   { TASK_STARTING, TASK_REMOVING },
+    { TASK_RECOVERING, TASK_RUNNING }, { TASK_RECOVERING, TASK_DRAINING },
+    { TASK_RUNNING, TASK_STOPPING },   { TASK_RUNNING, TASK_DRAINING },
+    { TASK_STOPPING, TASK_DRAINING },  { TASK_DRAINING, TASK_EXITED },
     { TASK_EXITED, TASK_REMOVING },
 };
 

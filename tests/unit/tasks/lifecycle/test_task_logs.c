@@ -41,8 +41,8 @@ struct scene {
     struct task_logs *logs;
     char *dir, *targets[N_STREAMS];
     int dir_fd;
-    int readers[N_STREAMS];  /* the collector's */
-    int payloads[N_STREAMS]; /* the task's */
+    int readers[N_STREAMS];       /* the collector's */
+    int payloads[N_STREAMS];      /* the task's */
     struct strv texts[N_STREAMS]; /* what the collector has read */
     bool is_at_end[N_STREAMS];
     bool is_held, is_finished;
@@ -233,7 +233,10 @@ static void test_output_without_a_place_goes_nowhere(void **state)
 {
     struct scene *scene = scene_new();
     const struct task_logs_args args = {
-        .task = "a/web/1", .dir_fd = scene->dir_fd, .stdout_path = "", .holder = HOLDER,
+        .task = "a/web/1",
+        .dir_fd = scene->dir_fd,
+        .stdout_path = "",
+        .holder = HOLDER,
         .slice = "nspawn-1.slice",
     };
 
@@ -312,8 +315,12 @@ static void test_fifo_of_nomad_that_can_t_be_opened_is_told(void **state)
     struct scene *scene = scene_new();
     CLEANUP_FREE char *missing = scratch_dir_path(scene->dir, "nowhere/fifo");
     const struct task_logs_args args = {
-        .task = "a/web/1", .dir_fd = scene->dir_fd, .stdout_path = scene->targets[OUT],
-        .stderr_path = missing, .holder = HOLDER, .slice = "nspawn-1.slice",
+        .task = "a/web/1",
+        .dir_fd = scene->dir_fd,
+        .stdout_path = scene->targets[OUT],
+        .stderr_path = missing,
+        .holder = HOLDER,
+        .slice = "nspawn-1.slice",
     };
 
     (void)state;
