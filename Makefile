@@ -100,7 +100,7 @@ KNOWN_PROTOS := any duration empty timestamp
 PROTO_NAMES  := $(PROTOS:proto/%.proto=%) $(KNOWN_PROTOS:%=google/protobuf/%)
 GEN_C        := $(PROTO_NAMES:%=$(GEN)/%.pb-c.c)
 GEN_H        := $(GEN_C:.c=.h)
-OBJECTS      := $(patsubst %.c,$(O)/%.o,$(filter-out reactor/main.c,$(SOURCES)))
+OBJECTS      := $(patsubst %.c,$(O)/%.o,$(filter-out rpc/main.c,$(SOURCES)))
 GEN_OBJECTS  := $(GEN_C:$(GEN)/%.c=$(O)/gen/%.o)
 SUPPORT      := $(patsubst %.c,$(O)/%.o,$(sort $(shell find tests/support -name '*.c')))
 UNIT_TESTS   := $(patsubst %.c,$(O)/%,$(filter-out $(SKIPPED),$(sort $(shell find $(or $(wildcard tests/unit/$(T)),tests/unit) -name 'test_*.c'))))
@@ -194,7 +194,7 @@ $(LIBRARY): $(OBJECTS) $(GEN_OBJECTS) $(H2O_OBJECTS)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(O)/nomad-driver-nspawn: $(O)/reactor/main.o $(LIBRARY)
+$(O)/nomad-driver-nspawn: $(O)/rpc/main.o $(LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -225,7 +225,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(FUZZ_SUPPORT) $(LIBRARY)
 
 -include $(FUZZERS:=.d) $(FUZZ_SUPPORT:.o=.d)
 -include $(INIT_OBJECTS:.o=.d)
--include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/reactor/main.d
+-include $(OBJECTS:.o=.d) $(SUPPORT:.o=.d) $(UNIT_TESTS:=.d) $(O)/rpc/main.d
 
 # --- targets ---------------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ coverage: deps
 	@+OUT=$(OUT) tests/coverage
 
 .PHONY: lint
-lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
+lint: $(OBJECTS) $(O)/rpc/main.o $(INIT)
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 $(H2O_FLAGS)" \
 		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
 

@@ -54,18 +54,38 @@ static enum handshake_answer print(const char *text)
     return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED;
 }
 
+static enum handshake_answer print_version(void)
+{
+    return print("nomad-driver-nspawn " PLUGIN_VERSION "\n");
+}
+
+static enum handshake_answer print_usage(void)
+{
+    return print(usage);
+}
+
+/* What can be asked by hand. */
+static const struct {
+    const char *name;
+    enum handshake_answer (*run)(void);
+} commands[] = {
+    { "--version", print_version },
+    { "--help", print_usage },
+};
+
 static enum handshake_answer answer_by_hand(int argc, char **argv)
 {
-    bool version = argc > 1 && strcmp(argv[1], "--version") == 0;
-    bool help = argc > 1 && strcmp(argv[1], "--help") == 0;
+    int wrong = argc > 1 ? 1 : 0; /* the argument that is not understood */
 
-    if (argc == 2 && version)
-        return print("nomad-driver-nspawn " PLUGIN_VERSION "\n");
-    if (argc == 2 && help)
-        return print(usage);
-    if (argc > 1)
-        (void)fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n",
-                      argv[version || help ? 2 : 1]);
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        if (argc == 2)
+            return commands[i].run();
+        wrong = 2;
+    }
+    if (wrong > 0)
+        (void)fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n", argv[wrong]);
     (void)fputs(usage, stderr);
     return HANDSHAKE_FAILED;
 }

@@ -5,7 +5,6 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
-#include "reactor/log.h"
 #include "rpc/grpc/call_private.h"
 
 bool call_takes_stream(const struct call *call)
@@ -106,17 +105,6 @@ void call_cancel(struct call *call)
     call_leave(call);
 }
 
-void call_give_up(struct call *call, enum grpc_code code, const char *text)
-{
-    CLEANUP_GRPC_STATUS struct grpc_status status = {};
-    grpc_status_set(&status, code, "%s: %s", call->method->path, text);
-    /* What crosses a limit of ours is for the operator, the rest for the caller. */
-    log_write(code == GRPC_RESOURCE_EXHAUSTED ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, NULL, "%s",
-              status.message);
-    call_send_status(call, &status);
-    call_cancel(call);
-}
-
 void call_gone(struct call *call)
 {
     call->stream = NULL; /* it is, and has no data to be cleared */
@@ -135,24 +123,6 @@ struct call *call_new(const struct rpc_method *method, void *context, struct h2_
     call->cancel = method->cancel;
     h2_stream_set_data(stream, call);
     return call;
-}
-
-static int on_deadline(sd_event_source *source, uint64_t usec, void *data)
-{
-    (void)source;
-    (void)usec;
-    call_give_up(data, GRPC_DEADLINE_EXCEEDED, "the caller's deadline has passed");
-    return 0;
-}
-
-int call_set_deadline(struct call *call, uint64_t usec)
-{
-    int r = sd_event_add_time_relative(call->event, &call->deadline, CLOCK_MONOTONIC, usec, 1000,
-                                       on_deadline, call);
-    if (r < 0)
-        return r;
-    (void)sd_event_source_set_description(call->deadline, "call-deadline");
-    return 0;
 }
 
 /* --- the handler's own ----------------------------------------------------------------------- */

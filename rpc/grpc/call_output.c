@@ -21,7 +21,8 @@ void call_send_headers(struct call *call)
     grpc_metadata_done(&call->initial);
 }
 
-void call_send_status(struct call *call, const struct grpc_status *status)
+/* The last words, and it is detached. */
+static void send_status(struct call *call, const struct grpc_status *status)
 {
     struct h2_stream *stream = call->stream;
     if (!stream)
@@ -33,6 +34,35 @@ void call_send_status(struct call *call, const struct grpc_status *status)
                                   : grpc_block_only(block, status, &call->trailing);
     call_detach(call);
     h2_stream_send_trailers(stream, block, n);
+}
+
+void call_give_up(struct call *call, enum grpc_code code, const char *text)
+{
+    CLEANUP_GRPC_STATUS struct grpc_status status = {};
+    grpc_status_set(&status, code, "%s: %s", call->method->path, text);
+    /* What crosses a limit of ours is for the operator, the rest for the caller. */
+    log_write(code == GRPC_RESOURCE_EXHAUSTED ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, NULL, "%s",
+              status.message);
+    send_status(call, &status);
+    call_cancel(call);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *data)
+{
+    (void)source;
+    (void)usec;
+    call_give_up(data, GRPC_DEADLINE_EXCEEDED, "the caller's deadline has passed");
+    return 0;
+}
+
+int call_set_deadline(struct call *call, uint64_t usec)
+{
+    int r = sd_event_add_time_relative(call->event, &call->deadline, CLOCK_MONOTONIC, usec, 1000,
+                                       on_deadline, call);
+    if (r < 0)
+        return r;
+    (void)sd_event_source_set_description(call->deadline, "call-deadline");
+    return 0;
 }
 
 void call_refuse(struct h2_stream *stream, enum grpc_code code, const char *text)
@@ -68,7 +98,7 @@ static void overrun(struct call *call, const char *text)
     CLEANUP_GRPC_STATUS struct grpc_status status = {};
     grpc_status_set(&status, GRPC_RESOURCE_EXHAUSTED, "%s: %s", call->method->path, text);
     log_warn("%s", status.message);
-    call_send_status(call, &status);
+    send_status(call, &status);
     if (sd_event_add_defer(call->event, &call->overrun, on_overrun, call) < 0)
         return; /* it stays inert until the handler ends it */
     (void)sd_event_source_set_description(call->overrun, "call-overrun");
@@ -105,7 +135,7 @@ void call_send(struct call *call, const ProtobufCMessage *message)
 void call_finish(struct call *call)
 {
     const struct grpc_status ok = { .code = GRPC_OK };
-    call_send_status(call, &ok);
+    send_status(call, &ok);
     call_retire(call);
 }
 
@@ -120,7 +150,7 @@ void call_fail(struct call *call, const struct fail *fail)
 {
     CLEANUP_GRPC_STATUS struct grpc_status status = {};
     grpc_status_from_fail(fail, &status);
-    call_send_status(call, &status);
+    send_status(call, &status);
     call_retire(call);
 }
 
@@ -128,7 +158,7 @@ void call_end(struct call *call, const struct grpc_status *status)
 {
     CLEANUP_GRPC_STATUS struct grpc_status copy = {};
     grpc_status_copy(status, &copy);
-    call_send_status(call, &copy);
+    send_status(call, &copy);
     call_retire(call);
 }
 

@@ -50,12 +50,10 @@ void call_detach(struct call *call);
 void call_retire(struct call *call);
 /* Tells the handler that its peer is gone: see the life of a call in call.h. */
 void call_cancel(struct call *call);
-/* Ends a call for a reason of the transport. */
-void call_give_up(struct call *call, enum grpc_code code, const char *text);
 /* What the call holds besides its metadata. The limit was checked where the memory was asked
  * for. */
 void call_set_held(struct call *call, size_t n);
 bool call_may_hold(const struct call *call, size_t n);
 
-/* call_output.c: the last words, and it is detached. */
-void call_send_status(struct call *call, const struct grpc_status *status);
+/* call_output.c. Ends a call for a reason of the transport. */
+void call_give_up(struct call *call, enum grpc_code code, const char *text);

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,9 +10,35 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/server_private.h"
+#include "rpc/grpc/memory.h"
+#include "rpc/grpc/server_conn.h"
 
-/* --- accepting ------------------------------------------------------------------------------- */
+struct server {
+    sd_event *event;
+    const struct dispatch *dispatch;
+    int listen_fd;
+    uint64_t start_usec;
+    sd_event_source *accept, *accept_retry;
+    struct memory *memory;
+    LIST_HEAD(, server_conn) conns;
+    size_t n_conns;
+    bool is_full; /* and all are busy: not listening */
+    void (*on_idle)(void *data);
+    void *idle_data;
+    /* The end. */
+    sd_event_source *ending, *ending_timer;
+    void (*shutdown_done)(void *data);
+    void *shutdown_data;
+};
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+static void drop_conn(struct server *server, struct server_conn *conn)
+{
+    LIST_REMOVE(conn, entry);
+    server->n_conns--;
+    server_conn_free(conn);
+}
 
 /* The one that has had nothing to do for longest; NULL: all are busy. */
 static struct server_conn *find_idle(const struct server *server)
@@ -22,7 +47,7 @@ static struct server_conn *find_idle(const struct server *server)
 
     LIST_FOREACH(conn, &server->conns, entry)
         if (server_conn_is_idle(conn) &&
-            (found == NULL || conn->idle_since_usec < found->idle_since_usec))
+            (found == NULL || server_conn_idle_since(conn) < server_conn_idle_since(found)))
             found = conn;
     return found;
 }
@@ -33,7 +58,7 @@ static void stop_listening(struct server *server)
     assert(r >= 0);
 }
 
-void server_has_room(struct server *server)
+static void listen_again(struct server *server)
 {
     server->is_full = false;
     if (server->accept == NULL)
@@ -46,7 +71,7 @@ static int on_accept_retry(sd_event_source *source, uint64_t usec, void *data)
 {
     (void)source;
     (void)usec;
-    server_has_room(data);
+    listen_again(data);
     return 0;
 }
 
@@ -65,9 +90,85 @@ static bool make_room(struct server *server)
     }
     log_warn("%d RPC connections are open, closing the one that is idle for longest",
              SERVER_CONNS_MAX);
+    LIST_REMOVE(conn, entry);
+    server->n_conns--;
     server_conn_dismiss(conn);
     return true;
 }
+
+/* --- what connections say -------------------------------------------------------------------- */
+
+static void end(struct server *server)
+{
+    void (*done)(void *data) = TAKE_PTR(server->shutdown_done);
+
+    server->ending_timer = sd_event_source_disable_unref(server->ending_timer);
+    done(server->shutdown_data);
+}
+
+/* Once all has been said, nobody needs to be waited for. */
+static void check_ending(struct server *server)
+{
+    const struct server_conn *conn;
+
+    if (server->ending_timer == NULL || server->shutdown_done == NULL)
+        return;
+    LIST_FOREACH (conn, &server->conns, entry)
+        if (!server_conn_has_said_all(conn))
+            return;
+    end(server);
+}
+
+static void on_burst(void *data)
+{
+    const struct server *server = data;
+
+    memory_note_burst(server->memory);
+}
+
+static void on_ended(struct server_conn *conn, void *data)
+{
+    struct server *server = data;
+
+    drop_conn(server, conn);
+    listen_again(server);
+    if (server->n_conns == 0 && server->on_idle != NULL)
+        server->on_idle(server->idle_data);
+}
+
+static void on_worked(void *data)
+{
+    struct server *server = data;
+
+    if (server->is_full && find_idle(server) != NULL)
+        listen_again(server);
+    check_ending(server);
+}
+
+static const struct server_conn_events conn_events = {
+    .burst = on_burst,
+    .ended = on_ended,
+    .worked = on_worked,
+};
+
+static void add_conn(struct server *server, int fd)
+{
+    const struct server_conn_args args = {
+        .event = server->event,
+        .dispatch = server->dispatch,
+        .start_usec = server->start_usec,
+        .events = &conn_events,
+        .data = server,
+    };
+    struct server_conn *conn = server_conn_new(&args, fd);
+
+    if (conn == NULL)
+        return;
+    LIST_INSERT_HEAD(&server->conns, conn, entry);
+    server->n_conns++;
+}
+
+/* --- accepting ------------------------------------------------------------------------------- */
 
 static bool is_passing(int error)
 {
@@ -84,7 +185,7 @@ static int on_accept(sd_event_source *source, int fd, uint32_t events, void *dat
         return 0;
     int conn_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (conn_fd >= 0) {
-        server_conn_add(server, conn_fd);
+        add_conn(server, conn_fd);
     } else if (!is_passing(errno)) {
         log_error("cannot accept an RPC connection: %s, trying again", strerror(errno));
         stop_listening(server);
@@ -109,72 +210,18 @@ size_t server_n_conns(const struct server *server)
 
 /* --- memory ---------------------------------------------------------------------------------- */
 
-/* The memory of a large message is taken from the heap and goes back there: taken from the system
- * anew each time, it costs more than all else (half the speed of a stream). */
-void server_set_memory(void)
+static bool is_held(void *data)
 {
-    (void)mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
-    (void)mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
-    (void)mallopt(M_TOP_PAD, 16 * 1024);
-}
-
-/* What a burst took stays with malloc otherwise, for good. */
-static int on_trim(sd_event_source *source, uint64_t usec, void *data)
-{
-    struct server *server = data;
+    const struct server *server = data;
     const struct server_conn *conn;
 
-    (void)source;
-    (void)usec;
-    server->trim = sd_event_source_disable_unref(server->trim);
-    LIST_FOREACH(conn, &server->conns, entry) {
-        if (server_conn_held_bytes(conn) > SERVER_BURST_BYTES) {
-            server_note_burst(server);
-            return 0;
-        }
-    }
-    (void)malloc_trim(0);
-    return 0;
-}
-
-void server_note_burst(struct server *server)
-{
-    if (server->trim != NULL)
-        return;
-    int r = sd_event_add_time_relative(server->event, &server->trim, CLOCK_MONOTONIC,
-                                       SERVER_TRIM_USEC, 0, on_trim, server);
-    assert(r >= 0);
-    (void)sd_event_source_set_description(server->trim, "rpc-trim");
+    LIST_FOREACH (conn, &server->conns, entry)
+        if (server_conn_held_bytes(conn) > MEMORY_BURST_BYTES)
+            return true;
+    return false;
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
-
-static void end(struct server *server)
-{
-    void (*done)(void *data) = TAKE_PTR(server->shutdown_done);
-
-    server->ending_timer = sd_event_source_disable_unref(server->ending_timer);
-    done(server->shutdown_data);
-}
-
-static bool has_said_all(const struct server_conn *conn)
-{
-    return evbuffer_get_length(h2_conn_output(conn->h2)) == 0 &&
-           h2_conn_queued_bytes(conn->h2) == 0;
-}
-
-/* Once all has been said, nobody needs to be waited for. */
-void server_check_ending(struct server *server)
-{
-    const struct server_conn *conn;
-
-    if (server->ending_timer == NULL || server->shutdown_done == NULL)
-        return;
-    LIST_FOREACH(conn, &server->conns, entry)
-        if (!has_said_all(conn))
-            return;
-    end(server);
-}
 
 static int on_ending_timer(sd_event_source *source, uint64_t usec, void *data)
 {
@@ -196,11 +243,9 @@ static int on_ending(sd_event_source *source, void *data)
     (void)sd_event_source_set_description(server->ending_timer, "rpc-ending-timer");
     for (conn = LIST_FIRST(&server->conns); conn != NULL; conn = next) {
         next = LIST_NEXT(conn, entry);
-        h2_conn_shutdown(conn->h2);
-        server_conn_work(conn);
-        server_conn_settle(conn);
+        server_conn_shutdown(conn); /* which may end it */
     }
-    server_check_ending(server);
+    check_ending(server);
     return 0;
 }
 
@@ -247,6 +292,7 @@ int server_new(sd_event *event, struct dispatch *dispatch, int listen_fd, struct
     server->listen_fd = listen_fd;
     server_set_start_usec(server, SERVER_START_USEC);
     LIST_INIT(&server->conns);
+    server->memory = memory_new(event, is_held, server);
     int r = add_sources(server);
     if (r < 0) {
         server_free(server);
@@ -261,12 +307,12 @@ struct server *server_free(struct server *server)
     if (server == NULL)
         return NULL;
     while (!LIST_EMPTY(&server->conns))
-        server_conn_free(LIST_FIRST(&server->conns));
+        drop_conn(server, LIST_FIRST(&server->conns));
     server->accept = sd_event_source_disable_unref(server->accept);
     server->accept_retry = sd_event_source_disable_unref(server->accept_retry);
-    server->trim = sd_event_source_disable_unref(server->trim);
     server->ending = sd_event_source_disable_unref(server->ending);
     server->ending_timer = sd_event_source_disable_unref(server->ending_timer);
+    server->memory = memory_free(server->memory);
     server->listen_fd = close_fd(server->listen_fd);
     sd_event_unref(server->event);
     free(server);

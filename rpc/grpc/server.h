@@ -15,25 +15,12 @@
 #define SERVER_CONNS_MAX 64
 /* By then a peer must have sent its preface and SETTINGS, which gRPC's clients do at once. */
 #define SERVER_START_USEC (10 * 1000 * UINT64_C(1000))
-/* Errors of streams that are logged for one connection: a peer could make thousands a second. */
-#define SERVER_STREAM_ERRORS_TOLD 32
-/* What one read takes, so that a large request does not keep the loop from other connections. With
- * the header that evbuffer adds it is a power of two, to which evbuffer rounds up. */
-#define SERVER_READ_BYTES_MAX (64 * 1024 - 64)
 /* After accept(2) failed for want of descriptors or memory: nothing tells when there are some. */
 #define SERVER_ACCEPT_RETRY_USEC (500 * UINT64_C(1000))
-/* Memory is given back this long after calls held more than SERVER_BURST_BYTES, or so many of a
- * connection's calls ended: one that goes on is not slowed by giving back what it takes again. */
-#define SERVER_TRIM_USEC   (1000 * UINT64_C(1000))
-#define SERVER_BURST_BYTES (256 * 1024)
-#define SERVER_BURST_CALLS 32
 /* The host kills two seconds after it asked for the end. */
 #define SERVER_SHUTDOWN_USEC (1000 * UINT64_C(1000))
 
 struct server;
-
-/* To be called once, at the start of the process: how malloc treats large messages. */
-void server_set_memory(void);
 
 /* Takes listen_fd, also on failure. */
 int server_new(sd_event *event, struct dispatch *dispatch, int listen_fd, struct server **ret);

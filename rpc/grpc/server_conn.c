@@ -1,4 +1,5 @@
-/* One connection: bytes between its socket and its h2_conn. */
+#include "rpc/grpc/server_conn.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
-#include "rpc/grpc/server_private.h"
+#include "rpc/grpc/memory.h"
 
 static uint64_t now_usec(sd_event *event)
 {
@@ -70,10 +71,10 @@ static void on_stream_error(uint32_t stream_id, enum h2_error error, const char 
     struct server_conn *conn = data;
 
     conn->n_stream_errors++;
-    if (conn->n_stream_errors > SERVER_STREAM_ERRORS_TOLD)
+    if (conn->n_stream_errors > SERVER_CONN_STREAM_ERRORS_TOLD)
         return;
     log_warn("RPC stream %" PRIu32 ": %s: %s%s", stream_id, h2_error_name(error), text,
-             conn->n_stream_errors == SERVER_STREAM_ERRORS_TOLD
+             conn->n_stream_errors == SERVER_CONN_STREAM_ERRORS_TOLD
                  ? "; no more of these are told for this connection"
                  : "");
 }
@@ -90,18 +91,17 @@ static const struct h2_conn_events h2_events = {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-void server_conn_free(struct server_conn *conn)
+struct server_conn *server_conn_free(struct server_conn *conn)
 {
-    struct server *server = conn->server;
-
+    if (conn == NULL)
+        return NULL;
     conn->h2 = h2_conn_free(conn->h2);
     conn->io = sd_event_source_disable_unref(conn->io);
     conn->flush = sd_event_source_disable_unref(conn->flush);
     conn->starting = sd_event_source_disable_unref(conn->starting);
     conn->fd = close_fd(conn->fd);
-    LIST_REMOVE(conn, entry);
-    server->n_conns--;
     free(conn);
+    return NULL;
 }
 
 /* --- work ------------------------------------------------------------------------------------ */
@@ -111,9 +111,9 @@ static void read_some(struct server_conn *conn)
     struct evbuffer *input = h2_conn_input(conn->h2);
     struct evbuffer_iovec space;
 
-    if (evbuffer_reserve_space(input, SERVER_READ_BYTES_MAX, &space, 1) != 1)
+    if (evbuffer_reserve_space(input, SERVER_CONN_READ_BYTES_MAX, &space, 1) != 1)
         abort(); /* out of memory */
-    ssize_t n = recv(conn->fd, space.iov_base, SERVER_READ_BYTES_MAX, 0);
+    ssize_t n = recv(conn->fd, space.iov_base, SERVER_CONN_READ_BYTES_MAX, 0);
     if (n > 0) {
         space.iov_len = (size_t)n;
         int r = evbuffer_commit_space(input, &space, 1);
@@ -149,23 +149,23 @@ static void note_burst(struct server_conn *conn)
 
     if (n > conn->n_streams_peak)
         conn->n_streams_peak = n;
-    bool is_over = n + SERVER_BURST_CALLS <= conn->n_streams_peak;
+    bool is_over = n + MEMORY_BURST_CALLS <= conn->n_streams_peak;
     if (is_over)
         conn->n_streams_peak = n;
-    if (is_over || server_conn_held_bytes(conn) > SERVER_BURST_BYTES)
-        server_note_burst(conn->server);
+    if (is_over || server_conn_held_bytes(conn) > MEMORY_BURST_BYTES)
+        conn->args.events->burst(conn->args.data);
 }
 
 /* Handles what has been read and sends the answers, until one of them is at its end: input that is
  * not a whole frame, or a peer that does not read. */
-void server_conn_work(struct server_conn *conn)
+static void work(struct server_conn *conn)
 {
     struct evbuffer *input = h2_conn_input(conn->h2), *output = h2_conn_output(conn->h2);
     size_t n_before, n_sent;
 
     do {
         n_before = evbuffer_get_length(input);
-        h2_conn_process(conn->h2, now_usec(conn->server->event));
+        h2_conn_process(conn->h2, now_usec(conn->args.event));
         h2_conn_flush(conn->h2);
         n_sent = evbuffer_get_length(output);
         note_burst(conn);
@@ -205,90 +205,96 @@ bool server_conn_is_idle(const struct server_conn *conn)
     return h2_conn_n_streams(conn->h2) == 0;
 }
 
-static void note_progress(struct server_conn *conn)
+uint64_t server_conn_idle_since(const struct server_conn *conn)
 {
-    if (h2_conn_is_open(conn->h2))
-        conn->starting = sd_event_source_disable_unref(conn->starting);
-    if (!server_conn_is_idle(conn))
-        return;
-    conn->idle_since_usec = now_usec(conn->server->event);
-    if (conn->server->is_full)
-        server_has_room(conn->server);
+    return conn->idle_since_usec;
 }
 
-void server_conn_settle(struct server_conn *conn)
+bool server_conn_has_said_all(const struct server_conn *conn)
 {
-    struct server *server = conn->server;
+    return evbuffer_get_length(h2_conn_output(conn->h2)) == 0 &&
+           h2_conn_queued_bytes(conn->h2) == 0;
+}
+
+/* Closes it when it is over, or watches for what it waits for. */
+static void settle(struct server_conn *conn)
+{
     bool is_over = conn->is_lost || (h2_conn_is_done(conn->h2) &&
                                      evbuffer_get_length(h2_conn_output(conn->h2)) == 0);
 
-    if (!is_over) {
-        note_progress(conn);
-        watch(conn);
+    if (is_over) {
+        say_why_it_ended(conn);
+        conn->args.events->ended(conn, conn->args.data);
         return;
     }
-    say_why_it_ended(conn);
-    server_conn_free(conn);
-    server_has_room(server);
-    if (server->n_conns == 0 && server->on_idle != NULL)
-        server->on_idle(server->idle_data);
+    if (h2_conn_is_open(conn->h2))
+        conn->starting = sd_event_source_disable_unref(conn->starting);
+    if (server_conn_is_idle(conn))
+        conn->idle_since_usec = now_usec(conn->args.event);
+    watch(conn);
+}
+
+void server_conn_shutdown(struct server_conn *conn)
+{
+    h2_conn_shutdown(conn->h2);
+    work(conn);
+    settle(conn);
 }
 
 void server_conn_dismiss(struct server_conn *conn)
 {
     h2_conn_shutdown(conn->h2);
-    server_conn_work(conn);
+    work(conn);
     server_conn_free(conn);
+}
+
+/* The end of an event: the connection may be gone after it. */
+static void end_event(struct server_conn *conn)
+{
+    const struct server_conn_args args = conn->args;
+
+    if (!conn->is_lost)
+        work(conn);
+    settle(conn);
+    args.events->worked(args.data);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *data)
 {
     struct server_conn *conn = data;
-    struct server *server = conn->server;
 
     (void)source;
     (void)fd;
     /* A peer that hung up may have said something before: read that first. */
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         read_some(conn);
-    if (!conn->is_lost)
-        server_conn_work(conn);
-    server_conn_settle(conn);
-    server_check_ending(server);
+    end_event(conn);
     return 0;
 }
 
 static int on_flush(sd_event_source *source, void *data)
 {
-    struct server_conn *conn = data;
-    struct server *server = conn->server;
-
     (void)source;
-    server_conn_work(conn);
-    server_conn_settle(conn);
-    server_check_ending(server);
+    end_event(data);
     return 0;
 }
 
 static int on_starting(sd_event_source *source, uint64_t usec, void *data)
 {
     struct server_conn *conn = data;
-    struct server *server = conn->server;
 
     (void)source;
     (void)usec;
     h2_conn_fail(conn->h2, H2_SETTINGS_TIMEOUT, "the peer has not begun to speak HTTP/2 in time");
-    server_conn_work(conn);
-    /* nobody waits for one that does not read either */
-    conn->is_lost = true;
-    server_conn_settle(conn);
-    server_check_ending(server);
+    work(conn);
+    conn->is_lost = true; /* nobody waits for one that does not read either */
+    end_event(conn);
     return 0;
 }
 
 static int add_sources(struct server_conn *conn)
 {
-    sd_event *event = conn->server->event;
+    sd_event *event = conn->args.event;
     int r = sd_event_add_defer(event, &conn->flush, on_flush, conn);
 
     if (r >= 0)
@@ -297,29 +303,27 @@ static int add_sources(struct server_conn *conn)
         r = sd_event_add_io(event, &conn->io, conn->fd, conn->watched, on_io, conn);
     if (r >= 0)
         r = sd_event_add_time_relative(event, &conn->starting, CLOCK_MONOTONIC,
-                                       conn->server->start_usec, 0, on_starting, conn);
+                                       conn->args.start_usec, 0, on_starting, conn);
     return r;
 }
 
-void server_conn_add(struct server *server, int fd)
+struct server_conn *server_conn_new(const struct server_conn_args *args, int fd)
 {
     struct server_conn *conn = ALLOC_NEW(struct server_conn);
 
-    conn->server = server;
+    conn->args = *args;
     conn->fd = fd;
     conn->watched = EPOLLIN | EPOLLOUT; /* our SETTINGS are in the output */
-    conn->idle_since_usec = now_usec(server->event);
-    conn->dispatch = (struct dispatch_conn){ .dispatch = server->dispatch, .event = server->event };
-    conn->h2 = h2_conn_new(&h2_events, conn, now_usec(server->event));
-    LIST_INSERT_HEAD(&server->conns, conn, entry);
-    server->n_conns++;
+    conn->idle_since_usec = now_usec(args->event);
+    conn->dispatch = (struct dispatch_conn){ .dispatch = args->dispatch, .event = args->event };
+    conn->h2 = h2_conn_new(&h2_events, conn, now_usec(args->event));
     int r = add_sources(conn);
     if (r < 0) {
         log_error("cannot serve an RPC connection: %s", strerror(-r));
-        server_conn_free(conn);
-        return;
+        return server_conn_free(conn);
     }
     (void)sd_event_source_set_description(conn->io, "rpc-connection");
     (void)sd_event_source_set_description(conn->flush, "rpc-flush");
     (void)sd_event_source_set_description(conn->starting, "rpc-starting");
+    return conn;
 }

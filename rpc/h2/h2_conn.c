@@ -25,48 +25,6 @@ static void set_state(struct h2_conn *conn, enum h2_conn_state state)
 
 /* --- output ---------------------------------------------------------------------------------- */
 
-static void touched(struct h2_conn *conn)
-{
-    if (conn->busy == 0)
-        conn->events->on_output(conn->data);
-}
-
-void h2_conn_send_frame(struct h2_conn *conn, enum h2_frame_type type, uint8_t flags, uint32_t id,
-                        const uint8_t *payload, size_t n)
-{
-    uint8_t header[H2_FRAME_HEADER_SIZE];
-    h2_codec_encode_frame_header(header, n, type, flags, id);
-    evbuffer_add(conn->output, header, sizeof(header));
-    if (n > 0)
-        evbuffer_add(conn->output, payload, n);
-    touched(conn);
-}
-
-void h2_conn_send_rst_stream(struct h2_conn *conn, uint32_t id, enum h2_error error)
-{
-    uint8_t payload[4];
-    h2_codec_encode_u32(payload, error);
-    h2_conn_send_frame(conn, H2_RST_STREAM, 0, id, payload, sizeof(payload));
-    conn->own_resets[conn->n_own_resets++ % H2_OWN_RESETS] = id;
-}
-
-void h2_conn_send_window_update(struct h2_conn *conn, uint32_t id, uint32_t increment)
-{
-    uint8_t payload[4];
-    h2_codec_encode_u32(payload, increment);
-    h2_conn_send_frame(conn, H2_WINDOW_UPDATE, 0, id, payload, sizeof(payload));
-}
-
-static void send_goaway(struct h2_conn *conn, enum h2_error error, const char *text)
-{
-    uint8_t payload[8 + 128];
-    size_t n = strnlen(text, 128);
-    uint8_t *to = h2_codec_encode_u32(payload, conn->handled_id);
-    to = h2_codec_encode_u32(to, error);
-    memcpy(to, text, n);
-    h2_conn_send_frame(conn, H2_GOAWAY, 0, 0, payload, 8 + n);
-}
-
 static void send_settings(struct h2_conn *conn)
 {
     uint8_t payload[18], *to = payload;
@@ -74,68 +32,11 @@ static void send_settings(struct h2_conn *conn)
     to = h2_codec_encode_setting(to, H2_SETTING_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW);
     /* The list is never smaller than its block could be, so an honest peer stays below. */
     to = h2_codec_encode_setting(to, H2_SETTING_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX);
-    h2_conn_send_frame(conn, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
-    h2_conn_send_window_update(conn, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
-}
-
-bool h2_conn_has_room(const struct h2_conn *conn)
-{
-    return evbuffer_get_length(conn->output) < H2_OUTPUT_MAX;
+    h2_output_frame(conn, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
+    h2_output_window_update(conn, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
-
-/* Where `id` is, or would be. */
-static size_t position(const struct h2_conn *conn, uint32_t id)
-{
-    size_t low = 0, high = conn->n_streams;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (conn->streams[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-struct h2_stream *h2_conn_find(const struct h2_conn *conn, uint32_t id)
-{
-    size_t i = position(conn, id);
-    return i < conn->n_streams && conn->streams[i].id == id ? conn->streams[i].stream : NULL;
-}
-
-struct h2_stream *h2_conn_add_stream(struct h2_conn *conn, uint32_t id)
-{
-    assert(conn->n_streams < H2_STREAMS_MAX);
-    assert(conn->n_streams == 0 || conn->streams[conn->n_streams - 1].id < id);
-    if (conn->n_streams == conn->n_allocated) {
-        conn->n_allocated = conn->n_allocated > 0 ? conn->n_allocated * 2 : 8;
-        conn->streams = alloc_grow(conn->streams, conn->n_allocated, sizeof(*conn->streams));
-    }
-    struct h2_stream *stream = h2_stream_new(conn, id);
-    conn->streams[conn->n_streams++] = (struct h2_entry){ id, stream };
-    return stream;
-}
-
-void h2_conn_remove_stream(struct h2_conn *conn, struct h2_stream *stream)
-{
-    /* Short calls sit at the end, behind those that wait for hours: little is moved. */
-    size_t i = position(conn, stream->id);
-    assert(i < conn->n_streams && conn->streams[i].stream == stream);
-    memmove(&conn->streams[i], &conn->streams[i + 1],
-            (conn->n_streams - i - 1) * sizeof(*conn->streams));
-    conn->n_streams--;
-    TAILQ_INSERT_TAIL(&conn->ended, stream, link);
-}
-
-bool h2_conn_has_reset(const struct h2_conn *conn, uint32_t id)
-{
-    for (size_t i = 0; i < H2_OWN_RESETS; i++)
-        if (conn->own_resets[i] == id)
-            return true;
-    return false;
-}
 
 static void reap(struct h2_conn *conn)
 {
@@ -154,16 +55,9 @@ static void abandon_streams(struct h2_conn *conn, enum h2_error error)
 
 /* --- input ----------------------------------------------------------------------------------- */
 
-enum h2_error h2_conn_set_failure(struct h2_conn *conn, enum h2_error error, const char *text)
-{
-    conn->failure_error = error;
-    conn->failure = text;
-    return error;
-}
-
 static void fail(struct h2_conn *conn)
 {
-    send_goaway(conn, conn->failure_error, conn->failure);
+    h2_output_goaway(conn, conn->failure_error, conn->failure);
     set_state(conn, H2_CONN_FAILED);
     evbuffer_drain(conn->input, evbuffer_get_length(conn->input));
     abandon_streams(conn, H2_CANCEL);
@@ -177,8 +71,8 @@ static bool read_preface(struct h2_conn *conn)
         n = PREFACE_SIZE;
     const uint8_t *bytes = evbuffer_pullup(conn->input, (ev_ssize_t)n);
     if (n > 0 && memcmp(bytes, preface, n) != 0) {
-        h2_conn_set_failure(conn, H2_PROTOCOL_ERROR,
-                            "the peer does not speak HTTP/2 with prior knowledge");
+        h2_frames_fail(conn, H2_PROTOCOL_ERROR,
+                       "the peer does not speak HTTP/2 with prior knowledge");
         fail(conn);
         return false;
     }
@@ -194,10 +88,10 @@ static enum h2_error handle_frame(struct h2_conn *conn, const uint8_t *bytes, si
     struct h2_frame frame;
     enum h2_error error = h2_codec_decode_frame(bytes, n, &frame);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "a frame's header can't be decoded");
+        return h2_frames_fail(conn, error, "a frame's header can't be decoded");
     if (conn->state == H2_CONN_SETTINGS) {
         if (frame.type != H2_SETTINGS || (frame.flags & H2_FLAG_ACK) != 0)
-            return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "the first frame is not SETTINGS");
+            return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "the first frame is not SETTINGS");
         set_state(conn, H2_CONN_OPEN);
     }
     return h2_frames_handle(conn, &frame);
@@ -211,7 +105,7 @@ static bool read_frame(struct h2_conn *conn)
     const uint8_t *bytes = evbuffer_pullup(conn->input, H2_FRAME_HEADER_SIZE);
     enum h2_error error = h2_codec_frame_size(bytes, &size);
     if (error != H2_NO_ERROR)
-        h2_conn_set_failure(conn, error, "a frame is longer than 16384 bytes");
+        h2_frames_fail(conn, error, "a frame is longer than 16384 bytes");
     else if (n < size)
         return false;
     else
@@ -226,7 +120,7 @@ static bool read_frame(struct h2_conn *conn)
 
 static bool may_read(const struct h2_conn *conn)
 {
-    return conn->state != H2_CONN_FAILED && h2_conn_has_room(conn);
+    return conn->state != H2_CONN_FAILED && h2_output_has_room(conn);
 }
 
 /* More than a frame is there only while the output was full. A peer that takes its answers byte by
@@ -254,7 +148,7 @@ void h2_conn_process(struct h2_conn *conn, uint64_t now_usec)
 void h2_conn_flush(struct h2_conn *conn)
 {
     conn->busy++;
-    while (!TAILQ_EMPTY(&conn->waiting) && conn->send_window > 0 && h2_conn_has_room(conn))
+    while (!TAILQ_EMPTY(&conn->waiting) && conn->send_window > 0 && h2_output_has_room(conn))
         h2_stream_pump(TAILQ_FIRST(&conn->waiting));
     conn->busy--;
     if (conn->busy == 0)
@@ -317,7 +211,7 @@ void h2_conn_shutdown(struct h2_conn *conn)
 {
     if (conn->state == H2_CONN_CLOSING || conn->state == H2_CONN_FAILED)
         return;
-    send_goaway(conn, H2_NO_ERROR, "the server is shutting down");
+    h2_output_goaway(conn, H2_NO_ERROR, "the server is shutting down");
     set_state(conn, conn->state == H2_CONN_OPEN ? H2_CONN_CLOSING : H2_CONN_FAILED);
 }
 
@@ -325,7 +219,7 @@ void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text)
 {
     if (conn->state == H2_CONN_FAILED)
         return;
-    h2_conn_set_failure(conn, error, text);
+    h2_frames_fail(conn, error, text);
     conn->busy++; /* its owner is to flush and close it anyway */
     fail(conn);
     conn->busy--;

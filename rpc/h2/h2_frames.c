@@ -8,18 +8,24 @@
 
 /* --- errors and limits ----------------------------------------------------------------------- */
 
+enum h2_error h2_frames_fail(struct h2_conn *conn, enum h2_error error, const char *text)
+{
+    conn->failure_error = error;
+    conn->failure = text;
+    return error;
+}
+
 static enum h2_error take_reset(struct h2_conn *conn)
 {
     if (!h2_bucket_take(&conn->resets, 1, conn->now_usec))
-        return h2_conn_set_failure(conn, H2_ENHANCE_YOUR_CALM, "too many streams end by a reset");
+        return h2_frames_fail(conn, H2_ENHANCE_YOUR_CALM, "too many streams end by a reset");
     return H2_NO_ERROR;
 }
 
 static enum h2_error take_idle_frame(struct h2_conn *conn)
 {
     if (!h2_bucket_take(&conn->idle_frames, 1, conn->now_usec))
-        return h2_conn_set_failure(conn, H2_ENHANCE_YOUR_CALM,
-                                   "too many frames that carry nothing");
+        return h2_frames_fail(conn, H2_ENHANCE_YOUR_CALM, "too many frames that carry nothing");
     return H2_NO_ERROR;
 }
 
@@ -28,9 +34,9 @@ static enum h2_error take_idle_frame(struct h2_conn *conn)
 static enum h2_error reset_stream(struct h2_conn *conn, uint32_t id, enum h2_error error,
                                   const char *text)
 {
-    h2_conn_send_rst_stream(conn, id, error);
+    h2_output_rst_stream(conn, id, error);
     conn->events->on_stream_error(id, error, text, conn->data);
-    struct h2_stream *stream = h2_conn_find(conn, id);
+    struct h2_stream *stream = h2_streams_find(conn, id);
     if (stream)
         h2_stream_abandon(stream, error);
     return take_reset(conn);
@@ -102,7 +108,8 @@ static enum h2_error open_stream(struct h2_conn *conn, const struct h2_block *bl
         return reset_stream(conn, id, H2_REFUSED_STREAM, "too many streams are open");
     if (block->end_stream && headers->content_length > 0)
         return refuse_short_body(conn, id);
-    struct h2_stream *stream = h2_conn_add_stream(conn, id);
+    struct h2_stream *stream = h2_stream_new(conn, id);
+    h2_streams_add(conn, stream);
     stream->body_left = headers->content_length;
     /* Before its user hears of it: an answer at once need not stop a peer that has said all. */
     if (block->end_stream)
@@ -139,15 +146,15 @@ static enum h2_error handle_decoded(struct h2_conn *conn, struct h2_stream *stre
         return take_idle_frame(conn);
     if (is_new)
         return open_stream(conn, block, headers, malformed);
-    if (h2_conn_has_reset(conn, block->stream_id))
+    if (h2_output_has_reset(conn, block->stream_id))
         return take_idle_frame(conn);
-    return h2_conn_set_failure(conn, H2_STREAM_CLOSED, "HEADERS on a closed stream");
+    return h2_frames_fail(conn, H2_STREAM_CLOSED, "HEADERS on a closed stream");
 }
 
 /* Decoded in any case: the table must stay in step. */
 static enum h2_error handle_block(struct h2_conn *conn, const struct h2_block *block)
 {
-    struct h2_stream *stream = h2_conn_find(conn, block->stream_id);
+    struct h2_stream *stream = h2_streams_find(conn, block->stream_id);
     bool is_new = block->stream_id > conn->last_id, malformed = false;
     if (is_new)
         conn->last_id = block->stream_id;
@@ -160,7 +167,7 @@ static enum h2_error handle_block(struct h2_conn *conn, const struct h2_block *b
             conn->table, (struct h2_slice){ block->bytes, block->n },
             is_trailers ? H2_BLOCK_TRAILERS : H2_BLOCK_REQUEST, &headers, &malformed);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "a header block can't be decoded");
+        return h2_frames_fail(conn, error, "a header block can't be decoded");
     error = handle_decoded(conn, stream, is_new, block, &headers, malformed);
     h2_codec_release();
     return error;
@@ -170,8 +177,8 @@ static enum h2_error append_block(struct h2_conn *conn, struct h2_slice part)
 {
     struct h2_block *block = &conn->block;
     if (part.n > H2_HEADER_BLOCK_MAX - block->n)
-        return h2_conn_set_failure(conn, H2_ENHANCE_YOUR_CALM,
-                                   "a header block is longer than 16384 bytes");
+        return h2_frames_fail(conn, H2_ENHANCE_YOUR_CALM,
+                              "a header block is longer than 16384 bytes");
     if (part.n == 0)
         return H2_NO_ERROR;
     block->bytes = alloc_grow(block->bytes, block->n + part.n, 1);
@@ -186,9 +193,9 @@ static enum h2_error handle_headers(struct h2_conn *conn, const struct h2_frame 
     uint32_t dependency = 0;
     enum h2_error error = h2_codec_decode_headers(frame, &part, &dependency);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed HEADERS frame");
+        return h2_frames_fail(conn, error, "malformed HEADERS frame");
     if (frame->stream_id % 2 == 0)
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "a client's stream id must be odd");
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "a client's stream id must be odd");
     struct h2_block block = {
         .stream_id = frame->stream_id,
         .dependency = dependency,
@@ -207,10 +214,10 @@ static enum h2_error handle_headers(struct h2_conn *conn, const struct h2_frame 
 static enum h2_error handle_continuation(struct h2_conn *conn, const struct h2_frame *frame)
 {
     if (conn->block.stream_id == 0)
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "CONTINUATION without HEADERS");
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "CONTINUATION without HEADERS");
     if (++conn->block.n_continuations > H2_CONTINUATIONS_MAX)
-        return h2_conn_set_failure(conn, H2_ENHANCE_YOUR_CALM,
-                                   "too many CONTINUATION frames for one header block");
+        return h2_frames_fail(conn, H2_ENHANCE_YOUR_CALM,
+                              "too many CONTINUATION frames for one header block");
     enum h2_error error =
             append_block(conn, (struct h2_slice){ frame->payload, frame->length });
     if (error != H2_NO_ERROR || (frame->flags & H2_FLAG_END_HEADERS) == 0)
@@ -229,12 +236,11 @@ static enum h2_error handle_continuation(struct h2_conn *conn, const struct h2_f
 static enum h2_error account_received(struct h2_conn *conn, uint32_t n)
 {
     if (n > conn->receive_window)
-        return h2_conn_set_failure(conn, H2_FLOW_CONTROL_ERROR,
-                                   "DATA beyond the connection's window");
+        return h2_frames_fail(conn, H2_FLOW_CONTROL_ERROR, "DATA beyond the connection's window");
     conn->receive_window -= n;
     conn->consumed += n;
     if (conn->consumed >= H2_CONN_WINDOW / 2) {
-        h2_conn_send_window_update(conn, 0, conn->consumed);
+        h2_output_window_update(conn, 0, conn->consumed);
         conn->receive_window += conn->consumed;
         conn->consumed = 0;
     }
@@ -244,8 +250,8 @@ static enum h2_error account_received(struct h2_conn *conn, uint32_t n)
 static enum h2_error handle_stray_data(struct h2_conn *conn, uint32_t id)
 {
     if (id % 2 == 0 || id > conn->last_id)
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "DATA on an idle stream");
-    if (conn->state == H2_CONN_CLOSING || h2_conn_has_reset(conn, id))
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "DATA on an idle stream");
+    if (conn->state == H2_CONN_CLOSING || h2_output_has_reset(conn, id))
         return take_idle_frame(conn);
     return reset_stream(conn, id, H2_STREAM_CLOSED, "DATA on a closed stream");
 }
@@ -276,13 +282,13 @@ static enum h2_error handle_data(struct h2_conn *conn, const struct h2_frame *fr
     struct h2_slice data;
     enum h2_error error = h2_codec_decode_data(frame, &data);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed DATA frame");
+        return h2_frames_fail(conn, error, "malformed DATA frame");
     error = account_received(conn, frame->length);
     if (error == H2_NO_ERROR && data.n == 0 && (frame->flags & H2_FLAG_END_STREAM) == 0)
         error = take_idle_frame(conn);
     if (error != H2_NO_ERROR)
         return error;
-    struct h2_stream *stream = h2_conn_find(conn, frame->stream_id);
+    struct h2_stream *stream = h2_streams_find(conn, frame->stream_id);
     if (!stream)
         return handle_stray_data(conn, frame->stream_id);
     if (stream->state == H2_STREAM_HALF_CLOSED)
@@ -304,9 +310,9 @@ static enum h2_error handle_priority(struct h2_conn *conn, const struct h2_frame
     if (error == H2_NO_ERROR)
         return take_idle_frame(conn);
     /* An idle stream can't be reset. */
-    if (h2_conn_find(conn, frame->stream_id))
+    if (h2_streams_find(conn, frame->stream_id))
         return reset_stream(conn, frame->stream_id, error, "malformed PRIORITY frame");
-    return h2_conn_set_failure(conn, error, "malformed PRIORITY frame");
+    return h2_frames_fail(conn, error, "malformed PRIORITY frame");
 }
 
 static enum h2_error handle_rst_stream(struct h2_conn *conn, const struct h2_frame *frame)
@@ -314,10 +320,10 @@ static enum h2_error handle_rst_stream(struct h2_conn *conn, const struct h2_fra
     uint32_t code = 0;
     enum h2_error error = h2_codec_decode_rst_stream(frame, &code);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed RST_STREAM frame");
+        return h2_frames_fail(conn, error, "malformed RST_STREAM frame");
     if (frame->stream_id % 2 == 0 || frame->stream_id > conn->last_id)
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "RST_STREAM on an idle stream");
-    struct h2_stream *stream = h2_conn_find(conn, frame->stream_id);
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "RST_STREAM on an idle stream");
+    struct h2_stream *stream = h2_streams_find(conn, frame->stream_id);
     if (!stream)
         return take_idle_frame(conn);
     h2_stream_abandon(stream, code < H2_ERROR_MAX ? (enum h2_error)code : H2_INTERNAL_ERROR);
@@ -332,8 +338,8 @@ static enum h2_error change_windows(struct h2_conn *conn, uint32_t initial_windo
     for (size_t i = 0; change != 0 && i < conn->n_streams; i++) {
         struct h2_stream *stream = conn->streams[i].stream;
         if (stream->send_window + change > H2_WINDOW_MAX)
-            return h2_conn_set_failure(conn, H2_FLOW_CONTROL_ERROR,
-                                       "SETTINGS make a stream's window too large");
+            return h2_frames_fail(conn, H2_FLOW_CONTROL_ERROR,
+                                  "SETTINGS make a stream's window too large");
         stream->send_window += change;
         if (stream->waiting && stream->send_window <= 0) {
             TAILQ_REMOVE(&conn->waiting, stream, link);
@@ -349,20 +355,20 @@ static enum h2_error handle_settings(struct h2_conn *conn, const struct h2_frame
     uint32_t initial_window = conn->peer_initial_window;
     enum h2_error error = h2_codec_decode_settings(frame, &initial_window);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed SETTINGS frame");
+        return h2_frames_fail(conn, error, "malformed SETTINGS frame");
     error = take_idle_frame(conn);
     if (error != H2_NO_ERROR || (frame->flags & H2_FLAG_ACK) != 0)
         return error;
     error = change_windows(conn, initial_window);
     if (error == H2_NO_ERROR)
-        h2_conn_send_frame(conn, H2_SETTINGS, H2_FLAG_ACK, 0, NULL, 0);
+        h2_output_frame(conn, H2_SETTINGS, H2_FLAG_ACK, 0, NULL, 0);
     return error;
 }
 
 static enum h2_error handle_push_promise(struct h2_conn *conn, const struct h2_frame *frame)
 {
     (void)frame;
-    return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "a client can't send PUSH_PROMISE");
+    return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "a client can't send PUSH_PROMISE");
 }
 
 static enum h2_error handle_ping(struct h2_conn *conn, const struct h2_frame *frame)
@@ -370,10 +376,10 @@ static enum h2_error handle_ping(struct h2_conn *conn, const struct h2_frame *fr
     uint8_t data[8];
     enum h2_error error = h2_codec_decode_ping(frame, data);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed PING frame");
+        return h2_frames_fail(conn, error, "malformed PING frame");
     error = take_idle_frame(conn);
     if (error == H2_NO_ERROR && (frame->flags & H2_FLAG_ACK) == 0)
-        h2_conn_send_frame(conn, H2_PING, H2_FLAG_ACK, 0, data, sizeof(data));
+        h2_output_frame(conn, H2_PING, H2_FLAG_ACK, 0, data, sizeof(data));
     return error;
 }
 
@@ -383,7 +389,7 @@ static enum h2_error handle_goaway(struct h2_conn *conn, const struct h2_frame *
     uint32_t code = 0;
     enum h2_error error = h2_codec_decode_goaway(frame, &code);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed GOAWAY frame");
+        return h2_frames_fail(conn, error, "malformed GOAWAY frame");
     return take_idle_frame(conn);
 }
 
@@ -399,8 +405,8 @@ static enum h2_error update_stream_window(struct h2_conn *conn, const struct h2_
                                           enum h2_error error, uint32_t increment)
 {
     if (frame->stream_id % 2 == 0 || frame->stream_id > conn->last_id)
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream");
-    struct h2_stream *stream = h2_conn_find(conn, frame->stream_id);
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream");
+    struct h2_stream *stream = h2_streams_find(conn, frame->stream_id);
     if (!stream)
         return H2_NO_ERROR;
     if (error == H2_NO_ERROR)
@@ -419,13 +425,13 @@ static enum h2_error handle_window_update(struct h2_conn *conn, const struct h2_
         return limit;
     enum h2_error error = h2_codec_decode_window_update(frame, &increment);
     if (error == H2_FRAME_SIZE_ERROR)
-        return h2_conn_set_failure(conn, error, "malformed WINDOW_UPDATE frame");
+        return h2_frames_fail(conn, error, "malformed WINDOW_UPDATE frame");
     if (frame->stream_id != 0)
         return update_stream_window(conn, frame, error, increment);
     if (error == H2_NO_ERROR)
         error = grow_window(&conn->send_window, increment);
     if (error != H2_NO_ERROR)
-        return h2_conn_set_failure(conn, error, "WINDOW_UPDATE by nothing or by too much");
+        return h2_frames_fail(conn, error, "WINDOW_UPDATE by nothing or by too much");
     return H2_NO_ERROR;
 }
 
@@ -447,8 +453,8 @@ enum h2_error h2_frames_handle(struct h2_conn *conn, const struct h2_frame *fram
 {
     if (conn->block.stream_id != 0 &&
         (frame->type != H2_CONTINUATION || frame->stream_id != conn->block.stream_id))
-        return h2_conn_set_failure(conn, H2_PROTOCOL_ERROR,
-                                   "a header block is interrupted by another frame");
+        return h2_frames_fail(conn, H2_PROTOCOL_ERROR,
+                              "a header block is interrupted by another frame");
     if (frame->type >= H2_FRAME_TYPE_MAX)
         return take_idle_frame(conn);
     return frame_handlers[frame->type](conn, frame);

@@ -1,5 +1,6 @@
-/* The insides of a connection and its streams, shared by h2_conn (life, output), h2_stream (one
- * stream) and h2_frames (what the peer says). Nobody else includes this. */
+/* The insides of a connection and its streams, shared by its files. Lower ones do not call
+ * higher ones: h2_output, h2_streams < h2_stream < h2_frames < h2_conn. Nobody else
+ * includes this. */
 #pragma once
 
 #include <sys/queue.h>
@@ -98,20 +99,21 @@ struct h2_conn {
     enum h2_error failure_error;
 };
 
-/* h2_conn.c */
-struct h2_stream *h2_conn_find(const struct h2_conn *conn, uint32_t id);
-/* `id` is higher than all before. */
-struct h2_stream *h2_conn_add_stream(struct h2_conn *conn, uint32_t id);
-void h2_conn_remove_stream(struct h2_conn *conn, struct h2_stream *stream);
-bool h2_conn_has_reset(const struct h2_conn *conn, uint32_t id);
-/* Frames into the output. */
-void h2_conn_send_frame(struct h2_conn *conn, enum h2_frame_type type, uint8_t flags, uint32_t id,
-                        const uint8_t *payload, size_t n);
-void h2_conn_send_rst_stream(struct h2_conn *conn, uint32_t id, enum h2_error error);
-void h2_conn_send_window_update(struct h2_conn *conn, uint32_t id, uint32_t increment);
-bool h2_conn_has_room(const struct h2_conn *conn);
-/* The reason for what is returned; answers `error`. */
-enum h2_error h2_conn_set_failure(struct h2_conn *conn, enum h2_error error, const char *text);
+/* h2_output.c: frames into the output. */
+void h2_output_frame(struct h2_conn *conn, enum h2_frame_type type, uint8_t flags, uint32_t id,
+                     const uint8_t *payload, size_t n);
+void h2_output_rst_stream(struct h2_conn *conn, uint32_t id, enum h2_error error);
+/* We did so, of late: what the peer sent before it knew is to be ignored. */
+bool h2_output_has_reset(const struct h2_conn *conn, uint32_t id);
+void h2_output_window_update(struct h2_conn *conn, uint32_t id, uint32_t increment);
+void h2_output_goaway(struct h2_conn *conn, enum h2_error error, const char *text);
+bool h2_output_has_room(const struct h2_conn *conn);
+
+/* h2_streams.c */
+struct h2_stream *h2_streams_find(const struct h2_conn *conn, uint32_t id);
+/* Its id is higher than all before. */
+void h2_streams_add(struct h2_conn *conn, struct h2_stream *stream);
+void h2_streams_remove(struct h2_conn *conn, struct h2_stream *stream);
 
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct h2_conn *conn, uint32_t id);
@@ -126,3 +128,5 @@ void h2_stream_abandon(struct h2_stream *stream, enum h2_error error);
 
 /* h2_frames.c: a failure is the connection's, its text is in conn->failure. */
 enum h2_error h2_frames_handle(struct h2_conn *conn, const struct h2_frame *frame);
+/* The reason for what is returned; answers `error`. */
+enum h2_error h2_frames_fail(struct h2_conn *conn, enum h2_error error, const char *text);

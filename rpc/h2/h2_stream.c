@@ -73,14 +73,14 @@ void h2_stream_set_state(struct h2_stream *stream, enum h2_stream_state state)
         return;
     stop_waiting(stream);
     drop_queue(stream);
-    h2_conn_remove_stream(stream->conn, stream);
+    h2_streams_remove(stream->conn, stream);
 }
 
 /* How many of `n` bytes may go out in the next frame. */
 static size_t allowed(const struct h2_stream *stream, size_t n)
 {
     const struct h2_conn *conn = stream->conn;
-    if (stream->send_window <= 0 || conn->send_window <= 0 || !h2_conn_has_room(conn))
+    if (stream->send_window <= 0 || conn->send_window <= 0 || !h2_output_has_room(conn))
         return 0;
     if (n > H2_FRAME_PAYLOAD_MAX)
         n = H2_FRAME_PAYLOAD_MAX;
@@ -102,10 +102,10 @@ static void account_sent(struct h2_stream *stream, size_t n)
 
 static void end(struct h2_stream *stream, const uint8_t *trailers, size_t n)
 {
-    h2_conn_send_frame(stream->conn, H2_HEADERS, H2_FLAG_END_HEADERS | H2_FLAG_END_STREAM,
-                       stream->id, trailers, n);
+    h2_output_frame(stream->conn, H2_HEADERS, H2_FLAG_END_HEADERS | H2_FLAG_END_STREAM, stream->id,
+                    trailers, n);
     if (stream->state == H2_STREAM_OPEN)
-        h2_conn_send_rst_stream(stream->conn, stream->id, H2_NO_ERROR);
+        h2_output_rst_stream(stream->conn, stream->id, H2_NO_ERROR);
     h2_stream_set_state(stream, H2_STREAM_ENDED);
 }
 
@@ -151,7 +151,7 @@ void *h2_stream_data(const struct h2_stream *stream)
 void h2_stream_send_headers(struct h2_stream *stream, const uint8_t *block, size_t n)
 {
     assert(!stream->told);
-    h2_conn_send_frame(stream->conn, H2_HEADERS, H2_FLAG_END_HEADERS, stream->id, block, n);
+    h2_output_frame(stream->conn, H2_HEADERS, H2_FLAG_END_HEADERS, stream->id, block, n);
 }
 
 static void queue_data(struct h2_stream *stream, const uint8_t *bytes, size_t n)
@@ -174,7 +174,7 @@ int h2_stream_send_data(struct h2_stream *stream, const uint8_t *bytes, size_t n
         size_t part = allowed(stream, n);
         if (part == 0)
             break;
-        h2_conn_send_frame(conn, H2_DATA, 0, stream->id, bytes, part);
+        h2_output_frame(conn, H2_DATA, 0, stream->id, bytes, part);
         account_sent(stream, part);
         bytes += part;
         n -= part;
@@ -200,7 +200,7 @@ void h2_stream_reset(struct h2_stream *stream, enum h2_error error)
 {
     assert(!stream->told);
     stream->told = true;
-    h2_conn_send_rst_stream(stream->conn, stream->id, error);
+    h2_output_rst_stream(stream->conn, stream->id, error);
     h2_stream_set_state(stream, H2_STREAM_ENDED);
 }
 
@@ -223,7 +223,7 @@ void h2_stream_consume(struct h2_stream *stream, size_t n)
      * byte there is nobody to give to. */
     if (stream->state != H2_STREAM_OPEN || stream->consumed < H2_STREAM_WINDOW / 2)
         return;
-    h2_conn_send_window_update(stream->conn, stream->id, stream->consumed);
+    h2_output_window_update(stream->conn, stream->id, stream->consumed);
     stream->receive_window += stream->consumed;
     stream->consumed = 0;
 }

@@ -1,8 +1,10 @@
 #include "rpc/nomad/convert.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
+#include "reactor/alloc.h"
 #include "reactor/utf8.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -58,4 +60,17 @@ const char *convert_text(struct strv *texts, const char *text)
         return text;
     strv_push_owned(texts, utf8_clean(text));
     return texts->items[texts->n_items - 1];
+}
+
+int convert_path(const char *what, const char *path, char **ret, struct fail *reterr)
+{
+    if (path == NULL || path[0] == '\0')
+        return 0;
+    if (strlen(path) > CONVERT_PATH_BYTES_MAX)
+        return fail_set(reterr, -E2BIG, "%s has %zu bytes, at most %d are taken", what,
+                        strlen(path), CONVERT_PATH_BYTES_MAX);
+    if (path[0] != '/')
+        return fail_set(reterr, -EINVAL, "%s '%s': expected an absolute path", what, path);
+    *ret = alloc_strdup(path);
+    return 0;
 }

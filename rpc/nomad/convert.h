@@ -25,3 +25,8 @@ Nomad__TaskState convert_phase(enum task_phase phase);
 /* `text` as a protobuf string may be: itself when it is valid UTF-8 (NULL: ""), else a clean copy
  * that `texts` owns. One bad byte would fail the whole answer at the agent. */
 const char *convert_text(struct strv *texts, const char *text);
+
+/* A path that the kernel takes. */
+#define CONVERT_PATH_BYTES_MAX 4095
+/* An absolute path, or none: then *ret stays as it is. `what` is for the sentence. */
+int convert_path(const char *what, const char *path, char **ret, struct fail *reterr);

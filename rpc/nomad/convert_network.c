@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "rpc/nomad/convert_spec.h"
+#include "rpc/nomad/convert.h"
 
 static bool is_empty(const char *text)
 {
@@ -43,8 +43,8 @@ static int take_isolation(const Nomad__NetworkIsolationSpec *isolation, struct t
     int r = take_mode(isolation, &spec->network, reterr);
     if (r < 0)
         return r;
-    return convert_spec_path("path of the task's network namespace", isolation->path,
-                             &spec->network_path, reterr);
+    return convert_path("path of the task's network namespace", isolation->path,
+                        &spec->network_path, reterr);
 }
 
 /* --- ports ----------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "rpc/nomad/convert.h"
 #include "rpc/nomad/convert_network.h"
 
 #define CLEANUP_SPEC CLEANUP(task_spec_done)
@@ -51,24 +52,11 @@ static int check_name(const char *name, struct fail *reterr)
     return 0;
 }
 
-int convert_spec_path(const char *what, const char *path, char **ret, struct fail *reterr)
-{
-    if (is_empty(path))
-        return 0;
-    if (strlen(path) > CONVERT_SPEC_PATH_BYTES_MAX)
-        return fail_set(reterr, -E2BIG, "%s has %zu bytes, at most %d are taken", what,
-                        strlen(path), CONVERT_SPEC_PATH_BYTES_MAX);
-    if (path[0] != '/')
-        return fail_set(reterr, -EINVAL, "%s '%s': expected an absolute path", what, path);
-    *ret = alloc_strdup(path);
-    return 0;
-}
-
 static int take_required_path(const char *what, const char *path, char **ret, struct fail *reterr)
 {
     if (is_empty(path))
         return fail_set(reterr, -EINVAL, "%s is missing", what);
-    return convert_spec_path(what, path, ret, reterr);
+    return convert_path(what, path, ret, reterr);
 }
 
 static int take_env(const Nomad__TaskConfig *config, struct pairs *env, struct fail *reterr)
@@ -192,15 +180,13 @@ static void take_config(const Nomad__TaskConfig *config, struct task_spec *spec)
 
 static int take_paths(const Nomad__TaskConfig *config, struct task_spec *spec, struct fail *reterr)
 {
-    int r = convert_spec_path("the task's alloc_dir", config->alloc_dir, &spec->alloc_dir, reterr);
+    int r = convert_path("the task's alloc_dir", config->alloc_dir, &spec->alloc_dir, reterr);
     if (r < 0)
         return r;
-    r = convert_spec_path("the task's stdout_path", config->stdout_path, &spec->stdout_path,
-                          reterr);
+    r = convert_path("the task's stdout_path", config->stdout_path, &spec->stdout_path, reterr);
     if (r < 0)
         return r;
-    return convert_spec_path("the task's stderr_path", config->stderr_path, &spec->stderr_path,
-                             reterr);
+    return convert_path("the task's stderr_path", config->stderr_path, &spec->stderr_path, reterr);
 }
 
 static int take_all(const Nomad__TaskConfig *config, struct task_spec *ret, struct fail *reterr)

@@ -13,6 +13,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "rpc/grpc/dispatch.h"
+#include "rpc/grpc/memory.h"
 #include "rpc/grpc/server.h"
 #include "tests/conformance/test_service.h"
 
@@ -86,7 +87,7 @@ int main(void)
 {
     CLEANUP(sd_event_unrefp) sd_event *event = NULL;
 
-    server_set_memory();
+    memory_set_limits();
     int r = sd_event_new(&event);
     if (r >= 0) {
         struct test_service service = { .event = event };

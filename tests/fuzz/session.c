@@ -5,7 +5,7 @@
 #include "reactor/log.h"
 #include "rpc/grpc/grpc_block.h"
 #include "rpc/grpc/grpc_message.h"
-#include "rpc/grpc/server.h"
+#include "rpc/grpc/server_conn.h"
 
 /* What one frame of the peer may add to the output beyond its mark: a frame of DATA, and the
  * headers and trailers around it. */
@@ -95,7 +95,7 @@ static void check(const struct session *session)
     MUST(h2_conn_queued_bytes(session->h2) <= session->handlers.n_answered + 16 * session->n_put);
     /* A read more, and the frame before it that is not whole yet. */
     MUST(evbuffer_get_length(h2_conn_input(session->h2)) <=
-         SERVER_READ_BYTES_MAX + H2_FRAME_HEADER_SIZE + H2_FRAME_PAYLOAD_MAX);
+         SERVER_CONN_READ_BYTES_MAX + H2_FRAME_HEADER_SIZE + H2_FRAME_PAYLOAD_MAX);
     /* A peer pays for what it makes us hold. */
     MUST(n_held <= CALL_HELD_MAX);
     MUST(n_held <=
@@ -108,7 +108,7 @@ static void receive(struct session *session)
 {
     if (h2_conn_wants_input(session->h2))
         (void)evbuffer_remove_buffer(session->socket, h2_conn_input(session->h2),
-                                     SERVER_READ_BYTES_MAX);
+                                     SERVER_CONN_READ_BYTES_MAX);
 }
 
 static void process(struct session *session)

@@ -11,6 +11,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "rpc/nomad/convert.h"
 #include "rpc/nomad/convert_spec.h"
 
 #define CLEANUP_SPEC CLEANUP(task_spec_done)
@@ -210,7 +211,7 @@ static void test_long_ids_names_and_paths_are_refused(void **state)
 {
     (void)state;
     CLEANUP_FREE char *id = letters(CONVERT_SPEC_ID_BYTES_MAX + 1);
-    CLEANUP_FREE char *path = letters(CONVERT_SPEC_PATH_BYTES_MAX + 1);
+    CLEANUP_FREE char *path = letters(CONVERT_PATH_BYTES_MAX + 1);
     Nomad__TaskConfig config = least();
 
     config.id = id;
@@ -224,7 +225,7 @@ static void test_long_ids_names_and_paths_are_refused(void **state)
     assert_refused(&config, -E2BIG, "alloc_dir");
 
     CLEANUP_SPEC struct task_spec spec = {};
-    path[CONVERT_SPEC_PATH_BYTES_MAX] = '\0';
+    path[CONVERT_PATH_BYTES_MAX] = '\0';
     id[CONVERT_SPEC_ID_BYTES_MAX] = '\0';
     config.id = id;
     assert_taken(&config, &spec);

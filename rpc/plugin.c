@@ -1,4 +1,5 @@
-/* Wires everything together: the one loop, the bus, the driver, the server. */
+#include "rpc/plugin.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include "reactor/cleanup.h"
 #include "reactor/log.h"
 #include "rpc/grpc/dispatch.h"
+#include "rpc/grpc/memory.h"
 #include "rpc/grpc/server.h"
 #include "rpc/handshake.h"
 #include "rpc/nomad/service_base.h"
@@ -135,10 +137,13 @@ static void add_services(struct plugin *plugin)
         const struct rpc_method *methods;
         void *context;
     } services[] = {
-        { base_methods, plugin->driver },          { driver_info_methods, plugin->driver },
-        { driver_task_methods, plugin->driver },   { driver_stream_methods, plugin->driver },
+        { base_methods, plugin->driver },
+        { driver_info_methods, plugin->driver },
+        { driver_task_methods, plugin->driver },
+        { driver_stream_methods, plugin->driver },
         { driver_exec_methods, plugin->driver },
-        { plugin_methods, &plugin->service },      { health_methods, NULL },
+        { plugin_methods, &plugin->service },
+        { health_methods, NULL },
     };
 
     plugin->service = (struct service_plugin){ .shutdown = on_shutdown, .data = plugin };
@@ -182,8 +187,10 @@ static void tear_down(struct plugin *plugin)
     plugin->event = sd_event_unref(plugin->event);
 }
 
-static int run(void)
+int plugin_run(void)
 {
+    memory_set_limits();
+
     CLEANUP(tear_down) struct plugin plugin = {};
     CLEANUP(handshake_done) struct handshake handshake = HANDSHAKE_INIT;
     CLEANUP_FAIL struct fail fail = {};
@@ -196,17 +203,4 @@ static int run(void)
     if (r < 0)
         log_error("the event loop failed: %s", strerror(-r));
     return r < 0 ? EXIT_FAILURE : r;
-}
-
-int main(int argc, char **argv)
-{
-    server_set_memory();
-    switch (handshake_check(argc, argv)) {
-    case HANDSHAKE_GO_ON:
-        return run();
-    case HANDSHAKE_DONE:
-        return EXIT_SUCCESS;
-    default:
-        return EXIT_FAILURE;
-    }
 }
