@@ -6,7 +6,6 @@
 #include "reactor/fail.h"
 #include "reactor/strv.h"
 
-
 /* The job's `environment` with Nomad's variables over it. `ret` must be empty. */
 void nspawn_settings_merge(const struct pairs *job, const struct pairs *nomad, struct pairs *ret);
 

@@ -138,8 +138,9 @@ const struct option_row task_option_rows[] = {
         OPTION_STRING_MAP(struct task_options, bind),
         .argument = "--bind=%s",
         .help = "Host path to absolute path inside. A host path is absolute, or relative to the "
-                "task's directory, out of which it may not lead. In a user namespace what is bound "
-                "belongs to nobody.",
+                "task's directory, out of which it may not lead. A path inside that something "
+                "else has, like `/alloc` or a volume, is refused. In a user namespace what is "
+                "bound belongs to nobody.",
     },
     {
         OPTION_STRING_MAP(struct task_options, bind_read_only),

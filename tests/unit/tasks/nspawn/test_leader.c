@@ -1,5 +1,6 @@
 /* Real processes: children of ours are what a leader is to nspawn. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,7 +14,9 @@
 
 #include <cmocka.h>
 
+#include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/file.h"
 #include "tasks/nspawn/leader.h"
 #include "tests/support/fd_leak.h"
 
@@ -92,12 +95,46 @@ static void test_process_of_somebody_else_is_no_leader(void **state)
     assert_int_equal(leader_open(pid, getpid(), NULL), -ESRCH);
 }
 
+/* The last part of this process's cgroup, which its children share; "": it is in the root. */
+static char *own_unit(void)
+{
+    char *text = NULL;
+
+    assert_int_equal(file_read(AT_FDCWD, "/proc/self/cgroup", 0, 4096, &text, NULL), 0);
+    CLEANUP_FREE char *owned = text;
+    const char *name = strrchr(text, '/');
+    assert_non_null(name);
+    return alloc_strndup(name + 1, strcspn(name + 1, "\n"));
+}
+
+static void test_where_the_parent_is_not_known_the_cgroup_counts(void **state)
+{
+    CLEANUP_FREE char *unit = own_unit();
+    size_t n = strlen(unit);
+    pid_t pid = start();
+
+    (void)state;
+    assert_int_equal(leader_open(pid, 0, "no-such-unit.service"), -ESRCH);
+    if (n > 1) {
+        CLEANUP_CLOSE int fd = leader_open(pid, 0, unit);
+        assert_true(fd >= 0);
+        unit[n - 1] = '\0'; /* a name that only begins like it */
+        assert_int_equal(leader_open(pid, 0, unit), -ESRCH);
+    } else {
+        print_message("skipped in part: this process is in the root of the cgroups\n");
+    }
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    reap(pid);
+    assert_int_equal(leader_open(pid, 0, unit), -ESRCH);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         FD_LEAK_TEST(test_signal_that_ended_it_is_told_once_it_is_reaped),
         FD_LEAK_TEST(test_kernel_that_can_t_tell_is_played),
         FD_LEAK_TEST(test_process_of_somebody_else_is_no_leader),
+        FD_LEAK_TEST(test_where_the_parent_is_not_known_the_cgroup_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -108,6 +109,40 @@ static void test_devices_are_refused(void **state)
                 "devices are " LATER "remove the task's `device` blocks");
 }
 
+static struct task_spec full_spec(void)
+{
+    struct task_spec spec = { .id = alloc_strdup("a/web/1"), .n_mounts = 1, .n_ports = 1 };
+
+    spec.mounts = alloc_zero(1, sizeof(*spec.mounts));
+    spec.mounts[0].host_path = alloc_strdup("/srv");
+    spec.ports = alloc_zero(1, sizeof(*spec.ports));
+    spec.ports[0].label = alloc_strdup("http");
+    pairs_set(&spec.env, "KEY", "value");
+    strv_push(&spec.dns.servers, "192.0.2.1");
+    return spec;
+}
+
+/* What the target owned is freed, which the sanitizer watches. */
+static void test_moving_leaves_nothing_behind(void **state)
+{
+    struct task_spec from = full_spec(), to = full_spec();
+
+    (void)state;
+    free(from.id);
+    from.id = alloc_strdup("b/web/2");
+    task_spec_move(&to, &from);
+    assert_string_equal(to.id, "b/web/2");
+    assert_string_equal(to.mounts[0].host_path, "/srv");
+    assert_string_equal(to.ports[0].label, "http");
+    assert_string_equal(pairs_get(&to.env, "KEY"), "value");
+    assert_null(from.id);
+    assert_null(from.mounts);
+    assert_int_equal(from.n_ports, 0);
+    task_spec_done(&to);
+    assert_null(to.ports);
+    task_spec_done(&to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +152,7 @@ int main(void)
         FD_LEAK_TEST(test_mount_paths_are_absolute),
         FD_LEAK_TEST(test_propagation_is_refused_by_name),
         FD_LEAK_TEST(test_devices_are_refused),
+        FD_LEAK_TEST(test_moving_leaves_nothing_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
