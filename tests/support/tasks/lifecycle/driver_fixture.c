@@ -59,8 +59,10 @@ void driver_fixture_new_driver(struct driver_fixture *f)
 /* Who waits is gone by then, as with a connection. */
 void driver_fixture_end_driver(struct driver_fixture *f)
 {
-    for (size_t i = 0; i < f->n_asked; i++)
+    for (size_t i = 0; i < f->n_asked; i++) {
+        f->asked[i]->is_given_up |= f->asked[i]->waiter != NULL;
         f->asked[i]->waiter = task_waiter_free(f->asked[i]->waiter);
+    }
     f->watch = event_watch_free(f->watch);
     f->driver = driver_free(f->driver);
 }
@@ -146,17 +148,27 @@ static struct asked *asked_new(struct driver_fixture *f, const char *what)
 {
     struct asked *asked = ALLOC_NEW(struct asked);
 
+    asked->f = f;
     asked->what = what;
     f->asked = (struct asked **)alloc_grow((void *)f->asked, f->n_asked + 1, sizeof(asked));
     f->asked[f->n_asked++] = asked;
     return asked;
 }
 
+static void note_answer(struct asked *asked)
+{
+    struct task_status status;
+
+    asked->n_answers++;
+    if (driver_inspect_task(asked->f->driver, DRIVER_FIXTURE_ID, &status, NULL) >= 0)
+        asked->phase = status.phase;
+}
+
 static void on_done(const struct fail *fail, void *data)
 {
     struct asked *asked = data;
 
-    asked->n_answers++;
+    note_answer(asked);
     if (fail == NULL)
         return;
     asked->error = fail->error;
@@ -165,19 +177,13 @@ static void on_done(const struct fail *fail, void *data)
     asked->text = alloc_strdup(fail_text(fail));
 }
 
-struct start {
-    struct asked *asked;
-    struct driver_fixture *f;
-};
-
 static void on_started(const struct task_started *started, const struct fail *fail, void *data)
 {
-    struct start *start = data;
-    struct driver_fixture *f = start->f;
+    struct asked *asked = data;
+    struct driver_fixture *f = asked->f;
 
     assert_true((started == NULL) == (fail != NULL));
-    on_done(fail, start->asked);
-    free(start);
+    on_done(fail, asked);
     if (started == NULL)
         return;
     free(f->driver_state);
@@ -192,7 +198,7 @@ static void on_exited(const struct task_exit *exit, void *data)
 {
     struct asked *asked = data;
 
-    asked->n_answers++;
+    note_answer(asked);
     asked->waiter = NULL;
     asked->exit = *exit;
     asked->exit.error = NULL;
@@ -218,15 +224,13 @@ struct asked *driver_fixture_start_config(struct driver_fixture *f, const char *
 {
     struct task_spec spec = make_spec(f);
     struct packed packed = pack(config); /* its bytes become the spec's */
-    struct start *start = ALLOC_NEW(struct start);
     struct asked *asked = asked_new(f, "start");
 
-    *start = (struct start){ asked, f };
     spec.config = packed.bytes;
     spec.config_bytes = packed.n_bytes;
     if (f->prepare != NULL)
         f->prepare(&spec, f);
-    driver_start_task(f->driver, &spec, on_started, start);
+    driver_start_task(f->driver, &spec, on_started, asked);
     return asked;
 }
 

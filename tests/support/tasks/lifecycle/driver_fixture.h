@@ -21,10 +21,12 @@
 
 /* Something that was asked, and what came of it. Of the fixture. */
 struct asked {
+    struct driver_fixture *f;
     const char *what; /* "start", "stop", ... */
     unsigned n_answers;
-    bool is_given_up; /* a wait that was freed: no answer is to come */
-    int error; /* 0: success */
+    bool is_given_up;      /* a wait that was freed: no answer is to come */
+    int error;             /* 0: success */
+    enum task_phase phase; /* of the task when it was answered; UNKNOWN also where there is none */
     bool is_recoverable;
     char *text;                 /* of a failure; or of the exit's error */
     struct task_exit exit;      /* of a wait; `error` is NULL */

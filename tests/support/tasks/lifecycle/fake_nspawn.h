@@ -36,6 +36,7 @@ struct fake_nspawn_how {
     /* PID 1 is played, too, without namespaces, and so is the command: it reads its exit code from
      * the image's go/fifo. Much quicker. */
     bool plays_init;
+    bool is_stubborn; /* with it: the command hears no signal but SIGKILL */
 };
 void fake_nspawn_set(struct fake_nspawn *nspawn, struct fake_nspawn_how how);
 

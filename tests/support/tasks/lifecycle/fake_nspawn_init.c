@@ -32,7 +32,7 @@ static int connect_link(const struct strv *argv)
                        (int)(end - source), source);
     }
     return fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? fd
-                                                                                         : -errno;
+                                                                                           : -errno;
 }
 
 /* Answers the descriptor of the status file; the others are not needed. */
@@ -62,17 +62,16 @@ static int receive_go(int fd)
 }
 
 /* The task's command. */
-_Noreturn static void await_code(const struct strv *argv)
+_Noreturn static void await_code(const struct strv *argv, bool is_stubborn)
 {
-    CLEANUP_FREE char *path =
-            alloc_printf("%s/go/fifo", fake_nspawn_value(argv, "--directory="));
+    CLEANUP_FREE char *path = alloc_printf("%s/go/fifo", fake_nspawn_value(argv, "--directory="));
     FILE *file = fopen(path, "re");
-    sigset_t none;
+    sigset_t signals;
     int code = 1;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)(is_stubborn ? sigfillset(&signals) : sigemptyset(&signals));
+    (void)sigprocmask(SIG_SETMASK, &signals, NULL);
     if (file != NULL)
         (void)!fscanf(file, "%d", &code);
     _exit(code);
@@ -92,7 +91,7 @@ static int await_end(pid_t child, const sigset_t *signals)
     }
 }
 
-_Noreturn static void run_init(const struct strv *argv, const sigset_t *signals)
+_Noreturn static void run_init(const struct strv *argv, bool is_stubborn, const sigset_t *signals)
 {
     struct inside_link_report report = { .stage = INSIDE_LINK_STAGE_DONE };
     int fd = connect_link(argv);
@@ -102,7 +101,7 @@ _Noreturn static void run_init(const struct strv *argv, const sigset_t *signals)
         _exit(INSIDE_LINK_LOST);
     pid_t child = fork();
     if (child == 0)
-        await_code(argv);
+        await_code(argv, is_stubborn);
     (void)!write(fd, &report, sizeof(report));
     (void)close(fd);
     struct inside_link_status status = { INSIDE_LINK_STATUS_MAGIC, await_end(child, signals) };
@@ -111,7 +110,7 @@ _Noreturn static void run_init(const struct strv *argv, const sigset_t *signals)
                                         : 128 + WTERMSIG(status.wait_status));
 }
 
-_Noreturn void fake_nspawn_play_init(const struct strv *argv)
+_Noreturn void fake_nspawn_play_init(const struct strv *argv, bool is_stubborn)
 {
     sigset_t signals;
     siginfo_t info;
@@ -120,7 +119,7 @@ _Noreturn void fake_nspawn_play_init(const struct strv *argv)
     (void)sigfillset(&signals);
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
     if (!strv_contains(argv, "--boot"))
-        run_init(argv, &signals);
+        run_init(argv, is_stubborn, &signals);
     /* A booted system halts in order. */
     while (sigwaitinfo(&signals, &info) != SIGRTMIN + 3)
         continue;

@@ -9,7 +9,7 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
                                const struct fake_nspawn_how *how, int leader_fd);
 
 /* PID 1, in its process. */
-_Noreturn void fake_nspawn_play_init(const struct strv *argv);
+_Noreturn void fake_nspawn_play_init(const struct strv *argv, bool is_stubborn);
 
 /* The value of "NAME=" among `items`; NULL: not there. */
 const char *fake_nspawn_value(const struct strv *items, const char *name);

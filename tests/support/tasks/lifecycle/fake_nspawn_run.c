@@ -178,7 +178,7 @@ _Noreturn static void run_inside(const struct fake_service *service,
     while (how->never_starts)
         (void)pause();
     if (how->plays_init)
-        fake_nspawn_play_init(&service->argv);
+        fake_nspawn_play_init(&service->argv, how->is_stubborn);
     /* Only of a namespace of its own. */
     if (how->reboots && getpid() == 1)
         (void)reboot(RB_AUTOBOOT);
