@@ -44,7 +44,7 @@ TEST_LIBS := -lcmocka -lnghttp2
 
 ifeq ($(BUILD),release)
 CFLAGS_ALL  += -O2 $(HARDENING)
-LDFLAGS_ALL += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
+LDFLAGS_ALL += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs,-z,pack-relative-relocs
 else ifeq ($(BUILD),asan)
 CFLAGS_ALL  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDFLAGS_ALL += -fsanitize=address,undefined
