@@ -291,9 +291,9 @@ coverage: deps
 	@+OUT=$(OUT) tests/coverage
 
 .PHONY: lint
-lint: $(OBJECTS) $(O)/reactor/main.o $(INIT)
+lint: $(OBJECTS) $(O)/reactor/main.o $(INIT) $(O)/nomad-driver-nspawn
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 $(H2O_FLAGS)" \
-		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
+		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init LINT_PROGRAM=$(O)/nomad-driver-nspawn tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
 $(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)
