@@ -44,7 +44,7 @@ TEST_LIBS := -lcmocka -lnghttp2
 
 ifeq ($(BUILD),release)
 CFLAGS_ALL  += -O2 $(HARDENING)
-LDFLAGS_ALL += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
+LDFLAGS_ALL += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs,-z,pack-relative-relocs
 else ifeq ($(BUILD),asan)
 CFLAGS_ALL  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDFLAGS_ALL += -fsanitize=address,undefined
@@ -291,9 +291,9 @@ coverage: deps
 	@+OUT=$(OUT) tests/coverage
 
 .PHONY: lint
-lint: $(OBJECTS) $(O)/rpc/main.o $(INIT)
+lint: $(OBJECTS) $(O)/rpc/main.o $(INIT) $(O)/nomad-driver-nspawn
 	@LINT_FLAGS="$(subst ",\",$(CPPFLAGS_ALL)) -std=gnu17 $(H2O_FLAGS)" \
-		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init tests/lint/lint
+		LINT_OBJECTS=$(O) LINT_INIT_OBJECTS=$(OUT)/init LINT_PROGRAM=$(O)/nomad-driver-nspawn tests/lint/lint
 
 REFERENCE := $(O)/tests/reference/reference
 $(REFERENCE): $(O)/tests/reference/reference.o $(LIBRARY)

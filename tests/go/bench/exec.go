@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"os/exec"
 	"slices"
 	"strings"
@@ -37,6 +38,8 @@ func execTrue(p *plugin, id string) error {
 	return err
 }
 
+var execRow = fmt.Sprintf("ExecTask of true, median of %d", nExecs)
+
 // execs: commands in a task that runs.
 func execs(b *bench) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -51,8 +54,17 @@ func execs(b *bench) error {
 		return err
 	}
 	defer t.end()
-	if err := execOneByOne(b, p, t); err != nil {
+	took := [nSides]float64{theirs: math.NaN()}
+	if took[ours], err = execOneByOne(p, t); err != nil {
 		return err
+	}
+	if b.isPeerOurs {
+		if took[theirs], err = execOfPeer(ctx, b); err != nil {
+			return err
+		}
+		b.compare(execRow, "ms", took, budget{bound: execMax})
+	} else {
+		b.table.add(execRow, "ms", took, budget{bound: execMax})
 	}
 	if err := execAtOnce(b, p, t); err != nil {
 		return err
@@ -63,20 +75,37 @@ func execs(b *bench) error {
 	return t.stop(ctx, nil)
 }
 
-func execOneByOne(b *bench, p *plugin, t *task) error {
+// execOfPeer: of another build of ours, which has tasks of the same driver.
+func execOfPeer(ctx context.Context, b *bench) (float64, error) {
+	p, err := b.launchOne(ctx, theirs, map[string]any{})
+	if err != nil {
+		return 0, err
+	}
+	defer p.end()
+	t, err := startTask(ctx, p, "nspawn")
+	if err != nil {
+		return 0, err
+	}
+	defer t.end()
+	took, err := execOneByOne(p, t)
+	if err != nil {
+		return 0, err
+	}
+	return took, t.stop(ctx, nil)
+}
+
+func execOneByOne(p *plugin, t *task) (float64, error) {
 	took := make([]float64, nExecs)
 	progress("%d times ExecTask of true", nExecs)
 	for i := range took {
 		start := time.Now()
 		if err := execTrue(p, t.id); err != nil {
-			return err
+			return 0, err
 		}
 		took[i] = time.Since(start).Seconds() * 1e3
 	}
 	slices.Sort(took)
-	b.table.addAlone(fmt.Sprintf("ExecTask of true, median of %d", nExecs), "ms", quantile(took, 0.5),
-		&budget{max: execMax})
-	return nil
+	return quantile(took, 0.5), nil
 }
 
 func execAtOnce(b *bench, p *plugin, t *task) error {
@@ -100,7 +129,7 @@ func execAtOnce(b *bench, p *plugin, t *task) error {
 		return err
 	}
 	b.table.addAlone(fmt.Sprintf("private dirty memory, after %d execs to before", nExecsAtOnce), "times",
-		after["Private_Dirty"]/before["Private_Dirty"], &budget{max: 1.2})
+		after["Private_Dirty"]/before["Private_Dirty"], budget{bound: 1.2})
 	return nil
 }
 
@@ -185,10 +214,10 @@ func execThroughput(ctx context.Context, b *bench, p *plugin, t *task) error {
 		return fmt.Errorf("%s: %w: %s", pipe, err, strings.TrimSpace(string(out)))
 	}
 	b.table.add("through an exec of cat and back (peer: cat | cat)", "MiB/s",
-		[nSides]float64{mib / took, mib / time.Since(start).Seconds()}, nil)
+		[nSides]float64{mib / took, mib / time.Since(start).Seconds()})
 	sizes, err := memory(p.pid())
 	if err == nil {
-		b.table.addAlone("private dirty memory after that", "KiB", sizes["Private_Dirty"], nil)
+		b.table.addAlone("private dirty memory after that", "KiB", sizes["Private_Dirty"])
 	}
 	return err
 }

@@ -25,7 +25,9 @@ const (
 type bench struct {
 	paths   [nSides]string // of the plugins
 	servers [nSides]string // of grpc.testing.TestService
-	table   table
+	// The peer is another build of this plugin.
+	isPeerOurs bool
+	table      table
 }
 
 // progress goes where people look and no script reads.
@@ -41,7 +43,7 @@ type measure struct {
 
 var (
 	hostMeasures = []measure{
-		{"launches", launches}, {"latency", latency}, {"memories", memories},
+		{"sizes", sizes}, {"launches", launches}, {"latency", latency}, {"memories", memories},
 		{"waiting", waiting}, {"execs", execs}, {"starts", starts},
 	}
 	outsideMeasures = []measure{{"syscalls", syscalls}, {"throughput", throughput}, {"streaming", streaming}}
@@ -74,7 +76,10 @@ func main() {
 	only := flag.String("only", "", "names of measures, with commas; all without")
 	flag.Parse()
 
-	err := b.run(*inHost, *only)
+	err := b.meetPeer()
+	if err == nil {
+		err = b.run(*inHost, *only)
+	}
 	b.table.print()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

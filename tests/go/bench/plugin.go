@@ -153,16 +153,39 @@ func (p *plugin) greet(ctx context.Context) (*baseproto.PluginInfoResponse, erro
 
 // launchOurs launches ours alone and greets it, with this block of configuration.
 func (b *bench) launchOurs(ctx context.Context, config map[string]any) (*plugin, error) {
-	p, err := launch(b.paths[ours])
+	return b.launchOne(ctx, ours, config)
+}
+
+func (b *bench) launchOne(ctx context.Context, side int, config map[string]any) (*plugin, error) {
+	p, err := launch(b.paths[side])
 	if err != nil {
 		return nil, err
 	}
 	p.config = config
 	if _, err := p.greet(ctx); err != nil {
 		p.end()
-		return nil, fmt.Errorf("%s: %w", b.paths[ours], err)
+		return nil, fmt.Errorf("%s: %w", b.paths[side], err)
 	}
 	return p, nil
+}
+
+// meetPeer learns what kind of plugin the peer is.
+func (b *bench) meetPeer() error {
+	var names [nSides]string
+	plugins, err := b.pair()
+	if err != nil {
+		return err
+	}
+	defer endAll(plugins)
+	for side, p := range plugins {
+		info, err := p.base.PluginInfo(context.Background(), &baseproto.PluginInfoRequest{})
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.paths[side], err)
+		}
+		names[side] = info.Name
+	}
+	b.isPeerOurs = names[ours] == names[theirs]
+	return nil
 }
 
 func drain(fingerprints proto.Driver_FingerprintClient) {

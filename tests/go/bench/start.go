@@ -238,7 +238,7 @@ func startsOf(b *bench, m *manager, name string, cached bool, limit float64) err
 			took[theirs] = append(took[theirs], bare)
 		}
 	}
-	b.table.add(name+" (peer: nspawn in a unit)", "ms", medians(took), &budget{max: limit, ofRatio: true})
+	b.table.add(name+" (peer: nspawn in a unit)", "ms", medians(took), budget{bound: limit, ofRatio: true})
 	return nil
 }
 
@@ -303,7 +303,7 @@ func containers(b *bench, m *manager) error {
 		}
 		private[side], init[side] = c.private, c.init
 	}
-	b.table.add("private memory of nspawn and init a task", "KiB", private, nil)
-	b.table.add("resident memory of the init (peer: nspawn's)", "KiB", init, nil)
+	b.table.add("private memory of nspawn and init a task", "KiB", private)
+	b.table.add("resident memory of the init (peer: nspawn's)", "KiB", init)
 	return t.stop(ctx, nil)
 }

@@ -143,7 +143,7 @@ func streaming(b *bench) error {
 				best[side] = max(best[side], streamMessages/time.Since(start).Seconds())
 			}
 		}
-		b.table.add(fmt.Sprintf("%s, best of %d", way.name, streamRounds), "MiB/s", best, nil)
+		b.table.add(fmt.Sprintf("%s, best of %d", way.name, streamRounds), "MiB/s", best)
 	}
 	return nil
 }

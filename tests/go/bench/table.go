@@ -3,20 +3,26 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // A budget is a bound of our figure, or of its ratio to the peer's.
 type budget struct {
-	max     float64
+	bound   float64
 	ofRatio bool
+	isLeast bool // what is less is over it
 }
 
 type row struct {
 	name    string
 	unit    string
 	figures [nSides]float64 // NaN: can't be measured there
-	budget  *budget
+	budgets []budget
 }
+
+// Another build of ours has done the same work.
+const sameWorkMax = 1.05
 
 type table struct {
 	rows []row
@@ -25,29 +31,37 @@ type table struct {
 func (r row) ratio() float64 { return r.figures[ours] / r.figures[theirs] }
 
 // Figures are judged as they are printed, so that a table never says "3.00, over 3".
-func (r row) isOver() bool {
-	if r.budget == nil {
-		return false
-	}
+func (r row) isOver(limit budget) bool {
 	judged := r.figures[ours]
-	if r.budget.ofRatio {
+	if limit.ofRatio {
 		judged = r.ratio()
 	}
-	return !(math.Round(judged*100)/100 <= math.Round(r.budget.max*100)/100)
+	judged, bound := math.Round(judged*100)/100, math.Round(limit.bound*100)/100
+	if limit.isLeast {
+		return !(judged >= bound)
+	}
+	return !(judged <= bound)
 }
 
 func (r row) verdict() string {
-	if r.budget == nil {
-		return ""
+	var said []string
+	for _, limit := range r.budgets {
+		how := "at most"
+		if limit.isLeast {
+			how = "at least"
+		}
+		text := fmt.Sprintf("%s %s", how, figure(limit.bound))
+		if limit.ofRatio {
+			text = fmt.Sprintf("ratio %s %.2f", how, limit.bound)
+		}
+		if r.isOver(limit) {
+			text = "OVER  " + text
+		} else {
+			text = "ok    " + text
+		}
+		said = append(said, text)
 	}
-	bound := fmt.Sprintf("at most %s", figure(r.budget.max))
-	if r.budget.ofRatio {
-		bound = fmt.Sprintf("ratio at most %.2f", r.budget.max)
-	}
-	if r.isOver() {
-		return "OVER  " + bound
-	}
-	return "ok    " + bound
+	return strings.Join(said, "; ")
 }
 
 func figure(f float64) string {
@@ -62,17 +76,31 @@ func figure(f float64) string {
 }
 
 // addAlone is for what no peer does.
-func (t *table) addAlone(name, unit string, figure float64, limit *budget) {
-	t.add(name, unit, [nSides]float64{figure, math.NaN()}, limit)
+func (t *table) addAlone(name, unit string, figure float64, limits ...budget) {
+	t.add(name, unit, [nSides]float64{figure, math.NaN()}, limits...)
 }
 
-func (t *table) add(name, unit string, figures [nSides]float64, limit *budget) {
-	t.rows = append(t.rows, row{name, unit, figures, limit})
+func (t *table) add(name, unit string, figures [nSides]float64, limits ...budget) {
+	t.rows = append(t.rows, row{name, unit, figures, limits})
+}
+
+// compare is for what both plugins do. Of another build of ours none may be worse; bounds of ratios are
+// for peers of another kind.
+func (b *bench) compare(name, unit string, figures [nSides]float64, limits ...budget) {
+	if b.isPeerOurs {
+		limits = slices.DeleteFunc(limits, func(limit budget) bool { return limit.ofRatio })
+		same := budget{bound: sameWorkMax, ofRatio: true}
+		if strings.HasSuffix(unit, "/s") {
+			same = budget{bound: 1 / sameWorkMax, ofRatio: true, isLeast: true}
+		}
+		limits = append(limits, same)
+	}
+	b.table.add(name, unit, figures, limits...)
 }
 
 func (t *table) isOver() bool {
 	for _, r := range t.rows {
-		if r.isOver() {
+		if slices.ContainsFunc(r.budgets, r.isOver) {
 			return true
 		}
 	}

@@ -99,7 +99,7 @@ func throughput(b *bench) error {
 				best[side] = max(best[side], rate)
 			}
 		}
-		b.table.add(fmt.Sprintf("h2load, in flight: %d, best of 3", inFlight), "calls/s", best, nil)
+		b.compare(fmt.Sprintf("h2load, in flight: %d, best of 3", inFlight), "calls/s", best)
 	}
 	return nil
 }
@@ -198,8 +198,8 @@ func syscalls(b *bench) error {
 			return err
 		}
 	}
-	b.table.add("system calls a unary call, callers: 1", "", plain, &budget{max: 3})
-	b.table.add("system calls a unary call, callers: 32", "", busy, nil)
-	b.table.add("system calls a unary call, a caller in Go", "", byGo, nil)
+	b.compare("system calls a unary call, callers: 1", "", plain, budget{bound: 3})
+	b.compare("system calls a unary call, callers: 32", "", busy)
+	b.compare("system calls a unary call, a caller in Go", "", byGo)
 	return nil
 }
