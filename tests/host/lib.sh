@@ -11,7 +11,8 @@
 # Everything kept lies in $NSPAWN_CACHE, keyed by the content that it was made from: a changed
 # package list or go.sum makes a new one, and a half-made one is never taken for whole.
 
-set -euo pipefail
+# shellcheck source=tests/strict.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../strict.sh"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Scripts and tests read what tools print.
 export LC_ALL=C.UTF-8 NOMAD_CLI_SHOW_HINTS=0
@@ -21,9 +22,6 @@ HOST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SRC_DIR=$(cd "$HOST_DIR/../.." && pwd)
 CACHE_DIR=${NSPAWN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nomad-driver-nspawn}
 RUN_DIR=$CACHE_DIR/hosts
-
-say() { printf '%s\n' "==> $*" >&2; }
-die() { printf '%s\n' "$0: $*" >&2; exit 1; }
 
 need_root() {
     [ "$(id -u)" = 0 ] || die "the test host needs root (namespaces, mounts, cgroups); run it with sudo"
