@@ -34,36 +34,44 @@ key_of() {
     echo "$word-$(cat -- "$@" | sha256sum | cut -c1-16)"
 }
 
-# drop_others WORD KEY: older results of the same kind, unless somebody still uses them
+# drop_others WORD KEY: older results of the same kind, unless somebody still uses or makes them
 drop_others() {
     local old
     for old in "$CACHE_DIR/$1"-*; do
-        [ -e "$old" ] && [ "$old" != "$CACHE_DIR/$2" ] && [ "${old%.lock}" = "$old" ] || continue
-        if flock --nonblock --exclusive "$old.lock" true; then
-            rm -rf --one-file-system "$old" "$old.lock"
-        fi
+        [ -e "$old" ] && [ "${old%.lock}" = "$old" ] && [ "${old%.part}" != "$CACHE_DIR/$2" ] || continue
+        flock --nonblock --exclusive "${old%.part}.lock" rm -rf --one-file-system "$old" || continue
+        rm -f "${old%.part}.lock"
     done
 }
 
-# make_once KEY FUNCTION: prints the path of $CACHE_DIR/KEY after FUNCTION TARGET has made it there.
-# A second caller waits for the first. What is not whole has another name (.part).
+# make_once KEY FUNCTION: prints the path of $CACHE_DIR/KEY after FUNCTION TARGET has made it there;
+# or of $NSPAWN_MADE/KEY, if that is there: the folder of somebody else's made things.
+# A second caller waits for the first, and for what the first has left running when it was killed: the
+# lock is held by all who are at work on it. What is not whole has another name (.part).
 make_once() {
-    local path=$CACHE_DIR/$1 make=$2
-    mkdir -p "$CACHE_DIR"
+    local path=$CACHE_DIR/$1
+    if [ -n "${NSPAWN_MADE-}" ] && [ -e "$NSPAWN_MADE/$1" ]; then
+        realpath "$NSPAWN_MADE/$1"
+        return
+    fi
     if [ ! -e "$path" ]; then
-        (
-            flock --exclusive 9
-            if [ ! -e "$path" ]; then
-                rm -rf --one-file-system "$path.part"
-                # Not with && or if: they would switch off set -e inside the function.
-                "$make" "$path.part" >&2 9>&-
-                mv -T "$path.part" "$path"
-            fi
-        ) 9> "$path.lock" || die "could not make $path, see above"
+        mkdir -p "$CACHE_DIR"
+        make_locked "$path" "$2"
         drop_others "${1%-*}" "$1"
     fi
     echo "$path"
 }
+
+# No part of this, nor its calls, may stand in a condition or before "||": that would switch off set -e
+# inside of the function that makes, and a failure in the midst of it would be overlooked.
+make_locked() ( # PATH FUNCTION
+    exec 9> "$1.lock"
+    flock --exclusive --nonblock 9 || { say "waiting for who makes $1 already"; flock --exclusive 9; }
+    [ ! -e "$1" ] || exit 0
+    rm -rf --one-file-system "$1.part"
+    "$2" "$1.part" >&2
+    mv -T "$1.part" "$1"
+)
 
 # go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins
 go_make() {
