@@ -86,13 +86,21 @@ go_make() {
     )
 }
 
-# debian_mirror SUITE: where this machine's apt has it from, unless DEBIAN_MIRROR names another
+# debian_mirror SUITE: where this machine's apt has it from, or else another suite of Debian, unless
+# DEBIAN_MIRROR names another
 debian_mirror() {
-    local mirror=${DEBIAN_MIRROR-}
-    # shellcheck disable=SC2016 # apt expands it
-    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' \
-        'Created-By: Packages' "Release: $1" 'Component: main' | head -n1)
-    [ -n "$mirror" ] || die "apt has no source of Debian $1 here; set DEBIAN_MIRROR to one"
+    local mirror=${DEBIAN_MIRROR-} found
+    if [ -z "$mirror" ]; then
+        # shellcheck disable=SC2016 # apt expands it
+        found=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI) $(ORIGIN)' \
+            'Created-By: Packages' 'Component: main')
+        # Other people's packages are found under a suite's name, too.
+        mirror=$(awk -v suite="$1" '
+            { rank = ($1 == suite) + 2 * ($3 == "Debian" && $1 !~ /-security$/) }
+            rank > best { best = rank; mirror = $2 }
+            END { print mirror }' <<< "$found")
+    fi
+    [ -n "$mirror" ] || die "apt knows no source of Debian $1 here: apt-get update, or set DEBIAN_MIRROR to one"
     echo "$mirror"
 }
 
