@@ -73,18 +73,34 @@ make_locked() ( # PATH FUNCTION
     mv -T "$1.part" "$1"
 )
 
-# go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins
+# The libraries of clouds and their like, by which Nomad finds its peers and fetches artifacts where it
+# runs in one. They are half of the work of building it, and half of that when they are not optimized.
+# All that Nomad does is there, and the rest of it is as in any Nomad.
+UNOPTIMIZED=(
+    cloud.google.com/go google.golang.org/api github.com/aws github.com/Azure github.com/tencentcloud
+    github.com/softlayer github.com/vmware/govmomi github.com/envoyproxy/go-control-plane
+)
+
+# go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins. What is
+# stripped in the end is compiled without debugging information.
 go_make() {
-    local go target=$1 command=$2
+    local go target=$1 command=$2 module options=(-gcflags=all=-dwarf=false)
     shift 2
     go=$("$HOST_DIR/go")
+    for module in "${UNOPTIMIZED[@]}"; do
+        options+=("-gcflags=$module/...=-dwarf=false -N -l")
+    done
     (
         cd "$SRC_DIR/tests/go"
         export GOFLAGS="-mod=readonly -modcacherw -buildvcs=false" GOTOOLCHAIN=local CGO_ENABLED=0
         export GOPATH="${GOPATH:-$CACHE_DIR/go}" GOCACHE="${GOCACHE:-$CACHE_DIR/go-build}"
-        "$go" "$command" -trimpath -ldflags "-s -w" -o "$target" "$@"
+        # The compilers need not collect garbage before they end, where memory is there.
+        [ -n "${GOGC-}" ] || ! has_memory || export GOGC=400
+        "$go" "$command" -trimpath "${options[@]}" -ldflags "-s -w" -o "$target" "$@"
     )
 }
+
+has_memory() { awk '/^MemAvailable:/ { kib = $2 } END { exit kib < 8 * 1024 * 1024 }' /proc/meminfo; }
 
 # debian_mirror SUITE: where this machine's apt has it from, or else another suite of Debian, unless
 # DEBIAN_MIRROR names another
