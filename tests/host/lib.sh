@@ -2,6 +2,7 @@
 # Shared by the scripts in this folder, which make and run the test host: a throwaway systemd host
 # in Linux namespaces, from Debian packages, for machines whose own PID 1 may be anything.
 #
+#   tests/host/prepare trees nomad  make what each of them needs; what is called first does so, too
 #   tests/host/boot NAME            boot one (about a second when the caches are warm)
 #   tests/host/run NAME COMMAND...  run a command in it, as a unit of the host
 #   tests/host/shell NAME           a root shell in it, for people
@@ -142,6 +143,13 @@ host_pid1() {
 
 # start_time PID: with the number it tells a process from a later one of the same number
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
+
+# build WHAT...: by make, or by the jobs that a make above us shares out
+build() {
+    local jobs=(-j"$(nproc)")
+    [[ ${MAKEFLAGS-} != *jobserver* ]] || jobs=()
+    "${MAKE:-make}" --no-print-directory "${jobs[@]}" OUT="${OUT:-build}" "$@"
+}
 
 check_name() {
     [[ ${1-} =~ ^[a-z][a-z0-9-]{0,30}$ ]] ||
