@@ -164,7 +164,11 @@ start_child() {
     local log=$1
     shift
     set -m
-    { [ "$log" = - ] || exec > "$log" 2>&1; "$@"; } < /dev/null &
+    {
+        [ "$log" = - ] || exec > "$log" 2>&1
+        [ "$(type -t "$1")" = function ] || exec "$@"
+        "$@"
+    } < /dev/null &
     CHILD=$!
     set +m
 }
