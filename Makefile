@@ -264,8 +264,7 @@ deps-build deps-demo: deps-%:
 # What tests and demo need is installed first; only then is anything known of compilers and libraries.
 .PHONY: demo test check check-conformance check-e2e
 demo: deps-demo
-	@+$(MAKE) all
-	@tests/demo
+	@+tests/demo
 
 test: deps
 	@+tests/test check check-conformance check-e2e

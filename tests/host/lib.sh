@@ -2,6 +2,7 @@
 # Shared by the scripts in this folder, which make and run the test host: a throwaway systemd host
 # in Linux namespaces, from Debian packages, for machines whose own PID 1 may be anything.
 #
+#   tests/host/prepare trees nomad  make what each of them needs; what is called first does so, too
 #   tests/host/boot NAME            boot one (about a second when the caches are warm)
 #   tests/host/run NAME COMMAND...  run a command in it, as a unit of the host
 #   tests/host/shell NAME           a root shell in it, for people
@@ -11,7 +12,8 @@
 # Everything kept lies in $NSPAWN_CACHE, keyed by the content that it was made from: a changed
 # package list or go.sum makes a new one, and a half-made one is never taken for whole.
 
-set -euo pipefail
+# shellcheck source=tests/strict.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../strict.sh"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Scripts and tests read what tools print.
 export LC_ALL=C.UTF-8 NOMAD_CLI_SHOW_HINTS=0
@@ -21,9 +23,6 @@ HOST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SRC_DIR=$(cd "$HOST_DIR/../.." && pwd)
 CACHE_DIR=${NSPAWN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nomad-driver-nspawn}
 RUN_DIR=$CACHE_DIR/hosts
-
-say() { printf '%s\n' "==> $*" >&2; }
-die() { printf '%s\n' "$0: $*" >&2; exit 1; }
 
 need_root() {
     [ "$(id -u)" = 0 ] || die "the test host needs root (namespaces, mounts, cgroups); run it with sudo"
@@ -36,57 +35,89 @@ key_of() {
     echo "$word-$(cat -- "$@" | sha256sum | cut -c1-16)"
 }
 
-# drop_others WORD KEY: older results of the same kind, unless somebody still uses them
+# drop_others WORD KEY: older results of the same kind, unless somebody still uses or makes them
 drop_others() {
     local old
     for old in "$CACHE_DIR/$1"-*; do
-        [ -e "$old" ] && [ "$old" != "$CACHE_DIR/$2" ] && [ "${old%.lock}" = "$old" ] || continue
-        if flock --nonblock --exclusive "$old.lock" true; then
-            rm -rf --one-file-system "$old" "$old.lock"
-        fi
+        [ -e "$old" ] && [ "${old%.lock}" = "$old" ] && [ "${old%.part}" != "$CACHE_DIR/$2" ] || continue
+        flock --nonblock --exclusive "${old%.part}.lock" rm -rf --one-file-system "$old" || continue
+        rm -f "${old%.part}.lock"
     done
 }
 
-# make_once KEY FUNCTION: prints the path of $CACHE_DIR/KEY after FUNCTION TARGET has made it there.
-# A second caller waits for the first. What is not whole has another name (.part).
+# make_once KEY FUNCTION: prints the path of $CACHE_DIR/KEY after FUNCTION TARGET has made it there;
+# or of $NSPAWN_MADE/KEY, if that is there: the folder of somebody else's made things.
+# A second caller waits for the first, and for what the first has left running when it was killed: the
+# lock is held by all who are at work on it. What is not whole has another name (.part).
 make_once() {
-    local path=$CACHE_DIR/$1 make=$2
-    mkdir -p "$CACHE_DIR"
+    local path=$CACHE_DIR/$1
+    if [ -n "${NSPAWN_MADE-}" ] && [ -e "$NSPAWN_MADE/$1" ]; then
+        realpath "$NSPAWN_MADE/$1"
+        return
+    fi
     if [ ! -e "$path" ]; then
-        (
-            flock --exclusive 9
-            if [ ! -e "$path" ]; then
-                rm -rf --one-file-system "$path.part"
-                # Not with && or if: they would switch off set -e inside the function.
-                "$make" "$path.part" >&2 9>&-
-                mv -T "$path.part" "$path"
-            fi
-        ) 9> "$path.lock" || die "could not make $path, see above"
+        mkdir -p "$CACHE_DIR"
+        make_locked "$path" "$2"
         drop_others "${1%-*}" "$1"
     fi
     echo "$path"
 }
 
-# go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins
+# No part of this, nor its calls, may stand in a condition or before "||": that would switch off set -e
+# inside of the function that makes, and a failure in the midst of it would be overlooked.
+make_locked() ( # PATH FUNCTION
+    exec 9> "$1.lock"
+    flock --exclusive --nonblock 9 || { say "waiting for who makes $1 already"; flock --exclusive 9; }
+    [ ! -e "$1" ] || exit 0
+    rm -rf --one-file-system "$1.part"
+    "$2" "$1.part" >&2
+    mv -T "$1.part" "$1"
+)
+
+# The libraries of clouds and their like, by which Nomad finds its peers and fetches artifacts where it
+# runs in one. They are half of the work of building it, and half of that when they are not optimized.
+# All that Nomad does is there, and the rest of it is as in any Nomad.
+UNOPTIMIZED=(
+    cloud.google.com/go google.golang.org/api github.com/aws github.com/Azure github.com/tencentcloud
+    github.com/softlayer github.com/vmware/govmomi github.com/envoyproxy/go-control-plane
+)
+
+# go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins. What is
+# stripped in the end is compiled without debugging information.
 go_make() {
-    local go target=$1 command=$2
+    local go target=$1 command=$2 module options=(-gcflags=all=-dwarf=false)
     shift 2
     go=$("$HOST_DIR/go")
+    for module in "${UNOPTIMIZED[@]}"; do
+        options+=("-gcflags=$module/...=-dwarf=false -N -l")
+    done
     (
         cd "$SRC_DIR/tests/go"
         export GOFLAGS="-mod=readonly -modcacherw -buildvcs=false" GOTOOLCHAIN=local CGO_ENABLED=0
         export GOPATH="${GOPATH:-$CACHE_DIR/go}" GOCACHE="${GOCACHE:-$CACHE_DIR/go-build}"
-        "$go" "$command" -trimpath -ldflags "-s -w" -o "$target" "$@"
+        # The compilers need not collect garbage before they end, where memory is there.
+        [ -n "${GOGC-}" ] || ! has_memory || export GOGC=400
+        "$go" "$command" -trimpath "${options[@]}" -ldflags "-s -w" -o "$target" "$@"
     )
 }
 
-# debian_mirror SUITE: where this machine's apt has it from, unless DEBIAN_MIRROR names another
+has_memory() { awk '/^MemAvailable:/ { kib = $2 } END { exit kib < 8 * 1024 * 1024 }' /proc/meminfo; }
+
+# debian_mirror SUITE: where this machine's apt has it from, or else another suite of Debian, unless
+# DEBIAN_MIRROR names another
 debian_mirror() {
-    local mirror=${DEBIAN_MIRROR-}
-    # shellcheck disable=SC2016 # apt expands it
-    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' \
-        'Created-By: Packages' "Release: $1" 'Component: main' | head -n1)
-    [ -n "$mirror" ] || die "apt has no source of Debian $1 here; set DEBIAN_MIRROR to one"
+    local mirror=${DEBIAN_MIRROR-} found
+    if [ -z "$mirror" ]; then
+        # shellcheck disable=SC2016 # apt expands it
+        found=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI) $(ORIGIN)' \
+            'Created-By: Packages' 'Component: main')
+        # Other people's packages are found under a suite's name, too.
+        mirror=$(awk -v suite="$1" '
+            { rank = ($1 == suite) + 2 * ($3 == "Debian" && $1 !~ /-security$/) }
+            rank > best { best = rank; mirror = $2 }
+            END { print mirror }' <<< "$found")
+    fi
+    [ -n "$mirror" ] || die "apt knows no source of Debian $1 here: apt-get update, or set DEBIAN_MIRROR to one"
     echo "$mirror"
 }
 
@@ -113,6 +144,13 @@ host_pid1() {
 # start_time PID: with the number it tells a process from a later one of the same number
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
 
+# build WHAT...: by make, or by the jobs that a make above us shares out
+build() {
+    local jobs=(-j"$(nproc)")
+    [[ ${MAKEFLAGS-} != *jobserver* ]] || jobs=()
+    "${MAKE:-make}" --no-print-directory "${jobs[@]}" OUT="${OUT:-build}" "$@"
+}
+
 check_name() {
     [[ ${1-} =~ ^[a-z][a-z0-9-]{0,30}$ ]] ||
         die "'${1-}' is no host name: expected a letter, then letters, digits and dashes"
@@ -126,7 +164,11 @@ start_child() {
     local log=$1
     shift
     set -m
-    { [ "$log" = - ] || exec > "$log" 2>&1; "$@"; } < /dev/null &
+    {
+        [ "$log" = - ] || exec > "$log" 2>&1
+        [ "$(type -t "$1")" = function ] || exec "$@"
+        "$@"
+    } < /dev/null &
     CHILD=$!
     set +m
 }
