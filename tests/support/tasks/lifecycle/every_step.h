@@ -1,4 +1,4 @@
-/* Every step: a flow is run again and again, and disturbed after its nth event, n = 1, 2, 3, until it
+/* Every step: a flow is run again and again, disturbed after its nth event, n = 1, 2, 3, until it
  * ends undisturbed. After each run all has been answered once and nothing is left. */
 #pragma once
 
