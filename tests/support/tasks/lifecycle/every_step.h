@@ -1,5 +1,5 @@
-/* Every step: a flow is run again and again, and disturbed after its nth event, n = 1, 2, 3, until
- * it ends undisturbed. After each run all has been answered once and nothing is left. */
+/* Every step: a flow is run again and again, disturbed after its nth event, n = 1, 2, 3, until it
+ * ends undisturbed. After each run all has been answered once and nothing is left. */
 #pragma once
 
 #include "tests/support/tasks/lifecycle/driver_fixture.h"

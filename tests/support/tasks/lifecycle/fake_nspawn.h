@@ -1,8 +1,8 @@
-/* systemd-nspawn for tests: real processes in namespaces of their own, as far as a task notices it.
- * What systemd is asked to run by the name of nspawn is played by a child process, which mounts
- * what the arguments bind, runs our init or, with --boot, the image's FAKE_NSPAWN_SYSTEM as PID 1 of
- * a pid namespace, tells its notify socket who that is and that it is ready, passes SIGTERM on as
- * nspawn does, and ends with the exit code that nspawn makes of PID 1's end.
+/* systemd-nspawn for tests: real processes in namespaces of their own, as far as a task notices.
+ * What systemd is asked to run by the name of nspawn is played by a child process. It mounts what
+ * the arguments bind and runs our init (or with --boot the image's FAKE_NSPAWN_SYSTEM) as PID 1 of
+ * a pid namespace. It tells its notify socket who that is and that it is ready, passes SIGTERM on,
+ * and ends with the exit code that nspawn makes of PID 1's end.
  *
  * The image is a directory of fake_nspawn_make_image: this system's programs are mounted into it.
  * Needs root, and a mount namespace of the test's own (tests/support/private_run.h). */

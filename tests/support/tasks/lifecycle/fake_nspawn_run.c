@@ -212,7 +212,8 @@ static bool has_own_network(const struct strv *argv)
            fake_nspawn_value(argv, "--network-") != NULL;
 }
 
-static void run_ip(const char *const *arguments)
+/* Answers its exit code. */
+static int run_ip(const char *const *arguments)
 {
     int status = 0;
     pid_t pid = fork();
@@ -221,41 +222,61 @@ static void run_ip(const char *const *arguments)
         (void)execvp("ip", (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
-    must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "ip");
+    must(pid > 0 && waitpid(pid, &status, 0) == pid, "ip");
+    return WEXITSTATUS(status);
 }
 
-/* "--network-veth-extra=HOST:INSIDE", and a link into a bridge. */
-static void make_links(const struct strv *argv, pid_t leader)
+#define IP(...) run_ip((const char *[]){ "ip", "link", __VA_ARGS__, NULL })
+
+/* The host's end, and the bridge it is in; heap. Both may be NULL. */
+struct links {
+    char *host, *bridge;
+    bool is_zone;
+};
+
+static struct links find_links(const struct strv *argv, pid_t leader)
 {
     const char *extra = fake_nspawn_value(argv, "--network-veth-extra=");
-    const char *bridge = fake_nspawn_value(argv, "--network-bridge=");
     const char *zone = fake_nspawn_value(argv, "--network-zone=");
-    CLEANUP_FREE char *pid = alloc_printf("%d", leader), *made = NULL, *host = NULL;
+    struct links links = { .is_zone = zone != NULL };
 
-    if (zone != NULL) {
-        bridge = made = alloc_printf("vz-%s", zone);
-        if (fork() == 0) { /* it may be there */
-            (void)execlp("ip", "ip", "link", "add", bridge, "type", "bridge", NULL);
-            _exit(127);
-        }
-        (void)wait(NULL);
-        run_ip((const char *[]){ "ip", "link", "set", bridge, "up", NULL });
-    }
+    links.bridge = zone != NULL ? alloc_printf("vz-%s", zone)
+                                : alloc_strdup(fake_nspawn_value(argv, "--network-bridge="));
     if (extra != NULL)
-        host = alloc_strndup(extra, strcspn(extra, ":"));
-    else if (bridge != NULL || strv_contains(argv, "--network-veth"))
-        host = alloc_printf("%s%.8s", bridge != NULL ? "vb-" : "ve-", pid);
-    if (host == NULL)
+        links.host = alloc_strndup(extra, strcspn(extra, ":"));
+    else if (links.bridge != NULL || strv_contains(argv, "--network-veth"))
+        links.host = alloc_printf("%s-%d", links.bridge != NULL ? "vb" : "ve", leader);
+    return links;
+}
+
+static void make_links(const struct links *links, pid_t leader)
+{
+    CLEANUP_FREE char *pid = alloc_printf("%d", leader);
+
+    if (links->is_zone) {
+        (void)IP("add", links->bridge, "type", "bridge"); /* it may be there */
+        must(IP("set", links->bridge, "up") == 0, links->bridge);
+    }
+    if (links->host == NULL)
         return;
-    run_ip((const char *[]){ "ip", "link", "add", host, "type", "veth", "peer", "name", "host0",
-                             "netns", pid, NULL });
-    if (bridge != NULL)
-        run_ip((const char *[]){ "ip", "link", "set", host, "up", "master", bridge, NULL });
+    must(IP("add", links->host, "type", "veth", "peer", "name", "host0", "netns", pid) == 0,
+         links->host);
+    if (links->bridge != NULL)
+        must(IP("set", links->host, "up", "master", links->bridge) == 0, links->host);
+}
+
+/* No other container is in the zone. */
+static void remove_links(const struct links *links)
+{
+    if (links->host != NULL)
+        (void)IP("del", links->host);
+    if (links->is_zone)
+        (void)IP("del", links->bridge);
 }
 
 /* It is known before it goes on. */
 static pid_t start_leader(const struct fake_service *service, const struct fake_nspawn_how *how,
-                          int leader_fd)
+                          int leader_fd, struct links *ret_links)
 {
     unsigned long flags = SIGCHLD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
     int go[2];
@@ -272,7 +293,8 @@ static pid_t start_leader(const struct fake_service *service, const struct fake_
         run_inside(service, how, go[0]);
     }
     must(write(leader_fd, &pid, sizeof(pid)) == sizeof(pid), "leader");
-    make_links(&service->argv, pid);
+    *ret_links = find_links(&service->argv, pid);
+    make_links(ret_links, pid);
     must(write(go[1], "", 1) == 1, "go");
     (void)close(go[0]);
     (void)close(go[1]);
@@ -323,8 +345,11 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
         must(fd >= 0 && setns(fd, CLONE_NEWNET) == 0, service->network_namespace);
     }
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    pid_t leader = start_leader(service, how, leader_fd);
+    struct links links;
+    pid_t leader = start_leader(service, how, leader_fd, &links);
     if (!how->never_ready)
         send_notify(service, leader);
-    _exit(await_end(leader, stop_signal, &signals));
+    int code = await_end(leader, stop_signal, &signals);
+    remove_links(&links);
+    _exit(code);
 }

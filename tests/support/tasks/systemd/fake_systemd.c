@@ -264,7 +264,7 @@ static struct unit *unit_of_call(const struct fake_systemd *systemd, sd_bus_mess
     return r >= 0 ? fake_systemd_find(systemd, *ret_name) : NULL;
 }
 
-/* Answers whether there was one. */
+/* With all that is in it. Answers whether there was one. */
 static bool stop_slice(struct fake_systemd *systemd, const char *name)
 {
     struct strv kept = {};
@@ -275,6 +275,9 @@ static bool stop_slice(struct fake_systemd *systemd, const char *name)
             strv_push(&kept, systemd->slices.items[i]);
     strv_done(&systemd->slices);
     systemd->slices = kept;
+    for (size_t i = 0; i < systemd->n_units; i++)
+        if (systemd->units[i]->slice != NULL && strcmp(systemd->units[i]->slice, name) == 0)
+            fake_systemd_drop(systemd->units[i]);
     return found;
 }
 
