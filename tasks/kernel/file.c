@@ -22,6 +22,7 @@ static int read_up_to(int fd, size_t limit, char **ret_text, size_t *ret_n_bytes
     size_t size = 0, n_read = 0;
     ssize_t n = 1;
 
+    assert(limit > 0);
     for (; n > 0 && n_read < limit; n_read += (size_t)n) {
         if (n_read == size) {
             size = size == 0 ? FIRST_READ_BYTES : 2 * size;

@@ -132,11 +132,11 @@ static void set_failure(const struct start_payload *payload,
         (void)fail_set(fail, -EIO, "the init cannot read what it is to run: %s", reason);
         return;
     case INSIDE_LINK_STAGE_FILTERS:
-        forget_programs(payload);
         (void)fail_set_recoverable(fail, -EIO,
                                    "the init cannot install the seccomp filters that nspawn made "
                                    "for an earlier container, which are forgotten: %s",
                                    reason);
+        forget_programs(payload);
         return;
     case INSIDE_LINK_STAGE_NOTIFY:
         (void)fail_set(fail, -EIO, "the init cannot make its socket in /run: %s", reason);

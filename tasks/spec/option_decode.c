@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,7 +154,7 @@ static bool number_from_object(const msgpack_object *object, int64_t *ret)
         return true;
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        if (!(object->via.f64 > -0x1p63 && object->via.f64 < 0x1p63))
+        if (!(fabs(object->via.f64) < 0x1p63))
             return false;
         *ret = (int64_t)object->via.f64;
         return (double)(int64_t)object->via.f64 == object->via.f64;

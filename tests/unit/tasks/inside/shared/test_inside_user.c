@@ -24,7 +24,8 @@ static void write_file(const char *path, const char *text)
 
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    int r = fclose(file);
+    assert_int_equal(r, 0);
 }
 
 /* Files of our own over those of the machine, in this process's mount namespace. */
