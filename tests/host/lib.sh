@@ -79,7 +79,7 @@ make_locked() ( # PATH FUNCTION
 # All that Nomad does is there, and the rest of it is as in any Nomad.
 UNOPTIMIZED=(
     cloud.google.com/go google.golang.org/api github.com/aws github.com/Azure github.com/tencentcloud
-    github.com/softlayer github.com/vmware/govmomi github.com/envoyproxy/go-control-plane
+    github.com/softlayer github.com/vmware/govmomi
 )
 
 # go_make TARGET COMMAND ARGUMENT...: what `go COMMAND` makes of the modules that tests/go pins. What is
