@@ -1,19 +1,20 @@
 /* Every step: a flow is run again and again, disturbed after its nth event, n = 1, 2, 3, until it
- * ends undisturbed. After each run all has been answered once and nothing is left. */
+ * ends undisturbed; and all of that for each thing that can come in between. After each run all has
+ * been answered once and nothing is left. */
 #pragma once
 
 #include "tests/support/tasks/lifecycle/driver_fixture.h"
 
-struct every_step {
-    /* Gets the task to where the flow begins, and begins it: what is to be waited for. */
-    struct asked *(*begin)(struct driver_fixture *f);
-    /* What happens in the middle of it. */
-    void (*disturb)(struct driver_fixture *f);
-};
+/* Gets the task to where the flow begins, and begins it: what is to be waited for. */
+typedef struct asked *(*every_step_begin_fn)(struct driver_fixture *f);
 
-/* Afterwards the bus is there, and the task is destroyed by force. Answers how often it was
- * disturbed. Fails the running test at what is not as it should be. */
-unsigned every_step(const struct every_step *flow);
+/* A stop, a stop without time, a destroy by force, freezing and thawing, a bus that is lost, a
+ * systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at what is
+ * not as it should be. */
+void every_step(every_step_begin_fn begin);
+/* The same with requests that mean nothing in the middle of a flow: a destroy without force, a stop
+ * and a destroy at once, another start. */
+void every_step_refused(every_step_begin_fn begin);
 
 /* A teardown, which tells where a test failed, and looks for descriptors (fd_leak.h). */
 int every_step_teardown(void **state);
