@@ -157,7 +157,8 @@ check_name() {
 }
 
 # start_child LOG COMMAND...: in the background, in a process group of its own, so that a signal to this
-# script is handled at once, by a trap that calls end_child. The output goes to LOG, or with "-" to ours.
+# script is handled at once, by a trap that calls end_child. A command (no function) is told to end when
+# this script is killed, too. The output goes to LOG, or with "-" to ours.
 # (No redirection of a call of this function: it would hold for the trap, too.)
 CHILD=
 start_child() {
@@ -166,7 +167,7 @@ start_child() {
     set -m
     {
         [ "$log" = - ] || exec > "$log" 2>&1
-        [ "$(type -t "$1")" = function ] || exec "$@"
+        [ "$(type -t "$1")" = function ] || exec setpriv --pdeathsig TERM -- "$@"
         "$@"
     } < /dev/null &
     CHILD=$!
