@@ -55,6 +55,6 @@ is_header && /^#include|^(struct|enum|int|void|static|typedef|#define)/ && !once
         say(FNR, "goto; ownership leaves in one place without it")
     if (code ~ /\/\//)
         say(FNR, "comments are /* */")
-    if (code ~ /^[ \t]*typedef (struct|enum|union)/)
+    if (code ~ /^[ \t]*typedef (struct|enum|union)/ && code !~ /\(\*/)
         say(FNR, "no typedef for what has a tag")
 }

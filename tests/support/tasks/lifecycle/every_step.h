@@ -9,8 +9,8 @@
 typedef struct asked *(*every_step_begin_fn)(struct driver_fixture *f);
 
 /* A stop, a stop without time, a destroy by force, freezing and thawing, a bus that is lost, a
- * systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at what is
- * not as it should be. */
+ * systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at what
+ * is not as it should be. */
 void every_step(every_step_begin_fn begin);
 /* The same with requests that mean nothing in the middle of a flow: a destroy without force, a stop
  * and a destroy at once, another start. */
