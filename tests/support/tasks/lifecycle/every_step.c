@@ -159,7 +159,8 @@ static void finish(struct driver_fixture *f, const struct asked *asked)
     driver_fixture_free(f);
 }
 
-static bool disturb(every_step_begin_fn begin, const struct disturbance *disturbance, unsigned n)
+static bool disturb(struct asked *(*begin)(struct driver_fixture *f),
+                    const struct disturbance *disturbance, unsigned n)
 {
     struct driver_fixture *f = driver_fixture_new();
 
@@ -173,7 +174,7 @@ static bool disturb(every_step_begin_fn begin, const struct disturbance *disturb
     return is_under_way;
 }
 
-static void run_all(every_step_begin_fn begin, const struct disturbance *all)
+static void run_all(struct asked *(*begin)(struct driver_fixture *f), const struct disturbance *all)
 {
     const char *only = getenv("EVERY_STEP_ONLY"), *first = getenv("EVERY_STEP_FROM"); /* people's */
 
@@ -190,12 +191,12 @@ static void run_all(every_step_begin_fn begin, const struct disturbance *all)
     at.name = NULL;
 }
 
-void every_step(every_step_begin_fn begin)
+void every_step(struct asked *(*begin)(struct driver_fixture *f))
 {
     run_all(begin, disturbances);
 }
 
-void every_step_refused(every_step_begin_fn begin)
+void every_step_refused(struct asked *(*begin)(struct driver_fixture *f))
 {
     run_all(begin, refused);
 }

@@ -5,16 +5,14 @@
 
 #include "tests/support/tasks/lifecycle/driver_fixture.h"
 
-/* Gets the task to where the flow begins, and begins it: what is to be waited for. */
-typedef struct asked *(*every_step_begin_fn)(struct driver_fixture *f);
-
-/* A stop, a stop without time, a destroy by force, freezing and thawing, a bus that is lost, a
- * systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at what
- * is not as it should be. */
-void every_step(every_step_begin_fn begin);
+/* `begin` gets the task to where the flow begins, and begins it: what is to be waited for. In
+ * between come a stop, a stop without time, a destroy by force, freezing and thawing, a bus that is
+ * lost, a systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at
+ * what is not as it should be. */
+void every_step(struct asked *(*begin)(struct driver_fixture *f));
 /* The same with requests that mean nothing in the middle of a flow: a destroy without force, a stop
  * and a destroy at once, another start. */
-void every_step_refused(every_step_begin_fn begin);
+void every_step_refused(struct asked *(*begin)(struct driver_fixture *f));
 
 /* A teardown, which tells where a test failed, and looks for descriptors (fd_leak.h). */
 int every_step_teardown(void **state);

@@ -16,6 +16,7 @@
 
 #include "reactor/alloc.h"
 #include "reactor/cleanup.h"
+#include "tasks/kernel/cgroup.h"
 #include "tests/support/scratch_dir.h"
 #include "tests/support/tasks/lifecycle/fake_nspawn_private.h"
 
@@ -24,6 +25,8 @@ struct fake_nspawn {
     int leader_fd; /* where the newest tells its PID 1 */
     pid_t leader;
     char *notify_path;
+    bool makes_cgroups;
+    char *cgroup; /* of the newest unit; NULL: it has none */
 };
 
 const char *fake_nspawn_value(const struct strv *items, const char *name)
@@ -36,6 +39,54 @@ const char *fake_nspawn_value(const struct strv *items, const char *name)
     return NULL;
 }
 
+/* --- cgroups --------------------------------------------------------------------------------- */
+
+/* nspawn's own, in that of the unit. */
+static const char *const cgroups[] = { "supervisor", "payload" };
+
+static void make_cgroups(struct fake_nspawn *nspawn, const struct fake_service *service)
+{
+    const char *const parts[] = { "nspawn.slice", service->slice, service->name };
+    CLEANUP_FREE char *path = cgroup_path("");
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char *below = scratch_dir_path(path, parts[i]);
+        free(path);
+        path = below;
+        (void)mkdir(path, 0755);
+    }
+    for (size_t i = 0; i < sizeof(cgroups) / sizeof(cgroups[0]); i++) {
+        CLEANUP_FREE char *below = scratch_dir_path(path, cgroups[i]);
+        (void)mkdir(below, 0755);
+    }
+    free(nspawn->cgroup);
+    nspawn->cgroup = TAKE_PTR(path);
+}
+
+/* As far as nothing is in them. */
+static void remove_cgroups(const struct fake_nspawn *nspawn)
+{
+    CLEANUP_FREE char *path = alloc_strdup(nspawn->cgroup);
+
+    if (path == NULL)
+        return;
+    for (size_t i = 0; i < sizeof(cgroups) / sizeof(cgroups[0]); i++) {
+        CLEANUP_FREE char *below = scratch_dir_path(path, cgroups[i]);
+        (void)rmdir(below);
+    }
+    for (int depth = 0; depth < 3; depth++) {
+        (void)rmdir(path);
+        *strrchr(path, '/') = '\0';
+    }
+}
+
+void fake_nspawn_make_cgroups(struct fake_nspawn *nspawn)
+{
+    nspawn->makes_cgroups = true;
+}
+
+/* --- processes ------------------------------------------------------------------------------- */
+
 static pid_t run(const struct fake_service *service, void *data)
 {
     struct fake_nspawn *nspawn = data;
@@ -43,10 +94,12 @@ static pid_t run(const struct fake_service *service, void *data)
 
     int r = pipe2(fds, O_CLOEXEC);
     assert(r == 0);
+    if (nspawn->makes_cgroups)
+        make_cgroups(nspawn, service);
     pid_t pid = fork();
     assert(pid >= 0);
     if (pid == 0)
-        fake_nspawn_run(service, &nspawn->how, fds[1]);
+        fake_nspawn_run(service, &nspawn->how, fds[1], nspawn->cgroup);
     (void)close(fds[1]);
     (void)close_fd(nspawn->leader_fd);
     nspawn->leader_fd = fds[0];
@@ -56,16 +109,17 @@ static pid_t run(const struct fake_service *service, void *data)
     return pid;
 }
 
-/* Where nspawn was killed, PID 1 is our child by now. */
+/* Where nspawn was killed, PID 1 is our child by now. It may have to wait for others of its
+ * namespace, which are the plugin's to reap. */
 static void end(void *data)
 {
-    pid_t leader = fake_nspawn_leader(data);
+    struct fake_nspawn *nspawn = data;
+    pid_t leader = fake_nspawn_leader(nspawn);
     siginfo_t info = {};
 
-    if (leader == 0 || waitid(P_PID, (id_t)leader, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
-        return;
-    (void)kill(leader, SIGKILL);
-    (void)waitpid(leader, NULL, 0);
+    if (leader != 0 && waitid(P_PID, (id_t)leader, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+        (void)kill(leader, SIGKILL);
+    remove_cgroups(nspawn);
 }
 
 struct fake_nspawn *fake_nspawn_new(struct fake_systemd *systemd)
@@ -83,8 +137,12 @@ struct fake_nspawn *fake_nspawn_free(struct fake_nspawn *nspawn)
 {
     if (nspawn == NULL)
         return NULL;
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    remove_cgroups(nspawn);
     (void)close_fd(nspawn->leader_fd);
     free(nspawn->notify_path);
+    free(nspawn->cgroup);
     free(nspawn);
     return NULL;
 }

@@ -40,6 +40,10 @@ struct fake_nspawn_how {
 };
 void fake_nspawn_set(struct fake_nspawn *nspawn, struct fake_nspawn_how how);
 
+/* Containers that are started from now on have the cgroups that systemd and nspawn would make, in
+ * which commands can be executed. Of a tree of the test's own (private_cgroup.h). */
+void fake_nspawn_make_cgroups(struct fake_nspawn *nspawn);
+
 /* PID 1 of the newest container; 0: there was none. */
 pid_t fake_nspawn_leader(struct fake_nspawn *nspawn);
 /* A message to the notify socket of the newest, as if from inside. */

@@ -274,9 +274,18 @@ static void remove_links(const struct links *links)
         (void)IP("del", links->bridge);
 }
 
+static void move_to(const char *cgroup, const char *name, pid_t pid)
+{
+    CLEANUP_FREE char *path = alloc_printf("%s/%s/cgroup.procs", cgroup, name);
+    CLEANUP_FREE char *text = alloc_printf("%d", pid);
+    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    must(fd >= 0 && write(fd, text, strlen(text)) > 0, path);
+}
+
 /* It is known before it goes on. */
 static pid_t start_leader(const struct fake_service *service, const struct fake_nspawn_how *how,
-                          int leader_fd, struct links *ret_links)
+                          int leader_fd, const char *cgroup, struct links *ret_links)
 {
     unsigned long flags = SIGCHLD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
     int go[2];
@@ -293,6 +302,10 @@ static pid_t start_leader(const struct fake_service *service, const struct fake_
         run_inside(service, how, go[0]);
     }
     must(write(leader_fd, &pid, sizeof(pid)) == sizeof(pid), "leader");
+    if (cgroup != NULL) {
+        move_to(cgroup, "supervisor", 0);
+        move_to(cgroup, "payload", pid);
+    }
     *ret_links = find_links(&service->argv, pid);
     make_links(ret_links, pid);
     must(write(go[1], "", 1) == 1, "go");
@@ -325,7 +338,7 @@ static int await_end(pid_t leader, int stop_signal, const sigset_t *signals)
 }
 
 _Noreturn void fake_nspawn_run(const struct fake_service *service,
-                               const struct fake_nspawn_how *how, int leader_fd)
+                               const struct fake_nspawn_how *how, int leader_fd, const char *cgroup)
 {
     int stop_signal = strv_contains(&service->argv, "--boot") ? SIGRTMIN + 3 : SIGTERM;
     sigset_t signals;
@@ -346,7 +359,7 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
     }
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
     struct links links;
-    pid_t leader = start_leader(service, how, leader_fd, &links);
+    pid_t leader = start_leader(service, how, leader_fd, cgroup, &links);
     if (!how->never_ready)
         send_notify(service, leader);
     int code = await_end(leader, stop_signal, &signals);
