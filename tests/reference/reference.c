@@ -1,4 +1,4 @@
-/* Prints examples/OPTIONS.md, the reference of all options, from the option tables; see `update`. */
+/* Prints examples/OPTIONS.md, the reference of all options, from the option tables: `update`. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

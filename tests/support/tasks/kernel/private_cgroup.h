@@ -1,6 +1,6 @@
-/* A cgroup v2 tree of the test's own: an empty cgroup of the host's, mounted over the whole of it for
- * this process, so that nobody else makes cgroups there. Needs root, and a cgroup v2 hierarchy that
- * can be written to. */
+/* A cgroup v2 tree of the test's own: an empty cgroup of the host's, mounted over the whole of it
+ * for this process, so that nobody else makes cgroups there. Needs root, and a cgroup v2 hierarchy
+ * that can be written to. */
 #pragma once
 
 #include <stdbool.h>

@@ -7,8 +7,8 @@
 
 /* `begin` gets the task to where the flow begins, and begins it: what is to be waited for. In
  * between come a stop, a stop without time, a destroy by force, freezing and thawing, a bus that is
- * lost, a systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test at
- * what is not as it should be. */
+ * lost, a systemd that restarts, nspawn killed, and the end of the plugin. Fails the running test
+ * at what is not as it should be. */
 void every_step(struct asked *(*begin)(struct driver_fixture *f));
 /* The same with requests that mean nothing in the middle of a flow: a destroy without force, a stop
  * and a destroy at once, another start. */
