@@ -233,17 +233,20 @@ int start_container_await(void *data, struct fail *fail)
 
 /* --- the holding unit ------------------------------------------------------------------------ */
 
-/* The logs outlive a start that was given up. */
+/* The logs outlive a start that was given up. What has failed meanwhile is told now. */
 static void on_held(const struct fail *fail, void *data)
 {
     const struct task *task = data;
+    struct start *start = task->start;
 
-    if (task->start == NULL)
+    if (start == NULL)
         return;
+    if (fail == NULL && start->asker.fail.error < 0)
+        fail = &start->asker.fail;
     if (fail != NULL)
-        flow_fail(task->start->flow, fail);
+        flow_fail(start->flow, fail);
     else
-        flow_continue(task->start->flow);
+        flow_continue(start->flow);
 }
 
 /* Behind the container's start, which it would slow down: systemd and nspawn have much to do then.

@@ -235,7 +235,8 @@ int start_payload_listen(struct start_payload *payload, const struct strv *argv,
 
     if (task->is_booted)
         return 0;
-    int spec_fd = TAKE_FD(payload->spec_fd), fds[INSIDE_LINK_FD_MAX] = {
+    int spec_fd = TAKE_FD(payload->spec_fd);
+    const int fds[INSIDE_LINK_FD_MAX] = {
         [INSIDE_LINK_FD_SPEC] = spec_fd,
         [INSIDE_LINK_FD_STATUS] = init_link_create_status(runtime_dir_fd(task->dir)),
         [INSIDE_LINK_FD_FILTERS] = find_programs(payload, argv),
