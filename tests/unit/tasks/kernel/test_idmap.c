@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,11 +40,14 @@ static void expect_no_children(void)
     assert_int_equal(errno, ECHILD);
 }
 
-static bool can_idmap_something(void)
+static void skip_without_user_namespaces(void)
 {
     CLEANUP_CLOSE int fd = idmap_open_user_namespace();
 
-    return fd >= 0;
+    if (fd >= 0)
+        return;
+    print_message("no user namespace to be had: %s (in a chroot there is none)\n", strerror(-fd));
+    skip();
 }
 
 static void test_trying_leaves_nothing(void **state)
@@ -63,11 +67,9 @@ static void test_trying_leaves_nothing(void **state)
 /* The process that held it has gone. */
 static void test_user_namespace_has_a_range_and_lives_by_its_descriptor(void **state)
 {
-    CLEANUP_CLOSE int fd = idmap_open_user_namespace();
-
     (void)state;
-    if (fd < 0)
-        skip();
+    skip_without_user_namespaces();
+    CLEANUP_CLOSE int fd = idmap_open_user_namespace();
     expect_no_children();
     pid_t pid = fork();
     if (pid == 0) {
@@ -89,8 +91,7 @@ static void test_user_namespace_has_a_range_and_lives_by_its_descriptor(void **s
 static void test_path_that_is_not_there_is_told(void **state)
 {
     (void)state;
-    if (!can_idmap_something())
-        skip();
+    skip_without_user_namespaces();
     assert_int_equal(idmap_try("/nowhere"), -ENOENT);
     assert_int_equal(idmap_try(""), -ENOENT);
 }
@@ -98,8 +99,7 @@ static void test_path_that_is_not_there_is_told(void **state)
 static void test_file_system_that_does_not_know_how_is_told(void **state)
 {
     (void)state;
-    if (!can_idmap_something())
-        skip();
+    skip_without_user_namespaces();
     assert_int_equal(idmap_try("/proc"), -EOPNOTSUPP);
 }
 
@@ -108,8 +108,7 @@ static void test_old_kernels_are_played_by_the_environment(void **state)
     int tmpfs = idmap_try("/run"), other = idmap_try("/");
 
     (void)state;
-    if (!can_idmap_something())
-        skip();
+    skip_without_user_namespaces();
     assert_int_equal(setenv(IDMAP_OFF_ENV, "tmpfs", 1), 0);
     assert_int_equal(idmap_try("/run"), -EOPNOTSUPP);
     assert_int_equal(idmap_try("/"), other);
