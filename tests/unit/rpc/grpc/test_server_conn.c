@@ -122,8 +122,7 @@ static void say_start(const struct fixture *f)
 static void say_call(const struct fixture *f, uint32_t id)
 {
     say_frame(f, H2_HEADERS, H2_FLAG_END_HEADERS, id,
-              BYTES("\x83\x86\x04\x12" RPC_KEEP
-                    "\x0f\x10\x10"
+              BYTES("\x83\x86\x04\x12" RPC_KEEP "\x0f\x10\x10"
                     "application/grpc"
                     "\x00\x02"
                     "te"
