@@ -1,5 +1,5 @@
 /* Frames to the peer, and what bounds them: its window for the connection, and the room that there
- * is. Pure. In memory of its user, the connection; the fields are read by others, written by none. */
+ * is. Pure. In memory of its user, the connection; others read the fields, and write none. */
 #pragma once
 
 #include <event2/buffer.h>

@@ -1,5 +1,5 @@
 /* Streams by their id, which grows: a table that knows nothing of what a stream is. In memory of
- * its user; zero-filled is empty; the fields are read by others, written by none. */
+ * its user; zero-filled is empty; others read the fields, and write none. */
 #pragma once
 
 #include <stddef.h>
