@@ -21,24 +21,6 @@
 /* Says "I am a Nomad agent and you are my plugin"; no secret (Nomad, plugins/base). */
 static const char cookie[] = "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255";
 
-static const char usage[] =
-    "nomad-driver-nspawn " PLUGIN_VERSION ": task driver for HashiCorp Nomad that runs\n"
-    "systemd-nspawn containers.\n"
-    "\n"
-    "This program is a plugin: it is launched by a Nomad agent and not by hand. Put it into the\n"
-    "agent's plugin_dir and name it in the agent's configuration:\n"
-    "\n"
-    "  plugin \"nomad-driver-nspawn\" {\n"
-    "    config {\n"
-    "      enabled = true\n"
-    "    }\n"
-    "  }\n"
-    "\n"
-    "Jobs then use it with driver = \"nspawn\".\n"
-    "\n"
-    "  --help     print this and exit\n"
-    "  --version  print the version and exit\n";
-
 /* --- check ----------------------------------------------------------------------------------- */
 
 /* NULL for a variable that is empty too: so do Go's plugins take them. */
@@ -47,47 +29,6 @@ static const char *variable(const char *name)
     const char *value = getenv(name);
 
     return value != NULL && value[0] != '\0' ? value : NULL;
-}
-
-static enum handshake_answer print(const char *text)
-{
-    return fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? HANDSHAKE_DONE : HANDSHAKE_FAILED;
-}
-
-static enum handshake_answer print_version(void)
-{
-    return print("nomad-driver-nspawn " PLUGIN_VERSION "\n");
-}
-
-static enum handshake_answer print_usage(void)
-{
-    return print(usage);
-}
-
-/* What can be asked by hand. */
-static const struct {
-    const char *name;
-    enum handshake_answer (*run)(void);
-} commands[] = {
-    { "--version", print_version },
-    { "--help", print_usage },
-};
-
-static enum handshake_answer answer_by_hand(int argc, char **argv)
-{
-    int wrong = argc > 1 ? 1 : 0; /* the argument that is not understood */
-
-    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[1], commands[i].name) != 0)
-            continue;
-        if (argc == 2)
-            return commands[i].run();
-        wrong = 2;
-    }
-    if (wrong > 0)
-        (void)fprintf(stderr, "nomad-driver-nspawn: '%s': not understood\n\n", argv[wrong]);
-    (void)fputs(usage, stderr);
-    return HANDSHAKE_FAILED;
 }
 
 static bool lists_version(const char *versions, long wanted)
@@ -103,16 +44,19 @@ static bool lists_version(const char *versions, long wanted)
     return false;
 }
 
-enum handshake_answer handshake_check(int argc, char **argv)
+bool handshake_is_launched(void)
 {
     const char *value = getenv("NOMAD_PLUGIN_MAGIC_COOKIE");
-    if (value == NULL || strcmp(value, cookie) != 0)
-        return answer_by_hand(argc, argv);
 
+    return value != NULL && strcmp(value, cookie) == 0;
+}
+
+int handshake_check(int argc, char **argv)
+{
     if (variable("PLUGIN_CLIENT_CERT") != NULL) {
         log_error("PLUGIN_CLIENT_CERT is set, but this plugin speaks no TLS and Nomad asks for "
                   "none; remove the variable from the agent's environment");
-        return HANDSHAKE_FAILED;
+        return -EPROTONOSUPPORT;
     }
     /* Not the end: the line names our version, and the host has a message of its own for that. */
     const char *versions = variable("PLUGIN_PROTOCOL_VERSIONS");
@@ -121,7 +65,7 @@ enum handshake_answer handshake_check(int argc, char **argv)
                   versions != NULL ? versions : "", HANDSHAKE_VERSION);
     for (int i = 1; i < argc; i++)
         log_warn("argument '%s' of the plugin block's args is not known, ignoring", argv[i]);
-    return HANDSHAKE_GO_ON;
+    return 0;
 }
 
 /* --- listen ---------------------------------------------------------------------------------- */

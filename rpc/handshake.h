@@ -1,23 +1,21 @@
 /* How the plugin and its host, Nomad's agent, find each other: a cookie and versions in the
  * environment, a socket, and one line on standard output (go-plugin's protocol 1, Nomad's 2).
- * Owner of a struct handshake: main, for the life of the process. */
+ * Owner of a struct handshake: plugin, for the life of the process. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "reactor/fail.h"
 
 /* The version of the driver protocol, which the host must list in PLUGIN_PROTOCOL_VERSIONS. */
 #define HANDSHAKE_VERSION 2
 
-enum handshake_answer {
-    HANDSHAKE_GO_ON,  /* launched by a host: be its plugin */
-    HANDSHAKE_DONE,   /* asked by hand, answered on stdout: exit 0 */
-    HANDSHAKE_FAILED, /* said why on stderr: exit 1 */
-    HANDSHAKE_MAX
-};
+/* The host's cookie is in the environment: not started by hand. */
+bool handshake_is_launched(void);
 
-/* Looks at command line and environment. By hand, that is without the host's cookie, --help and
- * --version are answered and anything else is told how the program is used. */
-enum handshake_answer handshake_check(int argc, char **argv);
+/* Looks at what the host wants; what is odd about it is logged. -EPROTONOSUPPORT: TLS, and the host
+ * is told so by our end. */
+int handshake_check(int argc, char **argv);
 
 struct handshake {
     int listen_fd; /* to be taken with TAKE_FD */

@@ -8,6 +8,7 @@
 
 struct memory {
     sd_event *event;
+    uint64_t trim_usec;
     sd_event_source *trim; /* NULL: there is nothing to give back */
     bool (*is_held)(void *data);
     void *data;
@@ -42,16 +43,18 @@ void memory_note_burst(struct memory *memory)
     if (memory->trim != NULL)
         return;
     int r = sd_event_add_time_relative(memory->event, &memory->trim, CLOCK_MONOTONIC,
-                                       MEMORY_TRIM_USEC, 0, on_trim, memory);
+                                       memory->trim_usec, 0, on_trim, memory);
     assert(r >= 0);
     (void)sd_event_source_set_description(memory->trim, "rpc-trim");
 }
 
-struct memory *memory_new(sd_event *event, bool (*is_held)(void *data), void *data)
+struct memory *memory_new(sd_event *event, uint64_t trim_usec, bool (*is_held)(void *data),
+                          void *data)
 {
     struct memory *memory = ALLOC_NEW(struct memory);
 
     memory->event = sd_event_ref(event);
+    memory->trim_usec = trim_usec;
     memory->is_held = is_held;
     memory->data = data;
     return memory;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
 /* Memory is given back this long after calls held more than MEMORY_BURST_BYTES, or so many of a
@@ -16,8 +17,10 @@ void memory_set_limits(void);
 
 struct memory;
 
-/* `is_held`: whether a burst goes on. */
-struct memory *memory_new(sd_event *event, bool (*is_held)(void *data), void *data);
+/* `is_held`: whether a burst goes on; `trim_usec`: MEMORY_TRIM_USEC. */
+struct memory *memory_new(sd_event *event, uint64_t trim_usec, bool (*is_held)(void *data),
+                          void *data);
 struct memory *memory_free(struct memory *memory);
-/* There is a burst, or it has ended: what it took is given back a while after the last of these. */
+/* There is a burst, or it has ended: what it took is given back trim_usec after the first of these,
+ * or so many times later as the burst goes on. */
 void memory_note_burst(struct memory *memory);

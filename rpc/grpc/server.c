@@ -33,10 +33,15 @@ struct server {
 
 /* --- connections ----------------------------------------------------------------------------- */
 
-static void drop_conn(struct server *server, struct server_conn *conn)
+static void remove_conn(struct server *server, struct server_conn *conn)
 {
     LIST_REMOVE(conn, entry);
     server->n_conns--;
+}
+
+static void drop_conn(struct server *server, struct server_conn *conn)
+{
+    remove_conn(server, conn);
     server_conn_free(conn);
 }
 
@@ -90,8 +95,7 @@ static bool make_room(struct server *server)
     }
     log_warn("%d RPC connections are open, closing the one that is idle for longest",
              SERVER_CONNS_MAX);
-    LIST_REMOVE(conn, entry);
-    server->n_conns--;
+    remove_conn(server, conn);
     server_conn_dismiss(conn);
     return true;
 }
@@ -113,7 +117,7 @@ static void check_ending(struct server *server)
 
     if (server->ending_timer == NULL || server->shutdown_done == NULL)
         return;
-    LIST_FOREACH (conn, &server->conns, entry)
+    LIST_FOREACH(conn, &server->conns, entry)
         if (!server_conn_has_said_all(conn))
             return;
     end(server);
@@ -215,7 +219,7 @@ static bool is_held(void *data)
     const struct server *server = data;
     const struct server_conn *conn;
 
-    LIST_FOREACH (conn, &server->conns, entry)
+    LIST_FOREACH(conn, &server->conns, entry)
         if (server_conn_held_bytes(conn) > MEMORY_BURST_BYTES)
             return true;
     return false;
@@ -292,7 +296,7 @@ int server_new(sd_event *event, struct dispatch *dispatch, int listen_fd, struct
     server->listen_fd = listen_fd;
     server_set_start_usec(server, SERVER_START_USEC);
     LIST_INIT(&server->conns);
-    server->memory = memory_new(event, is_held, server);
+    server->memory = memory_new(event, MEMORY_TRIM_USEC, is_held, server);
     int r = add_sources(server);
     if (r < 0) {
         server_free(server);

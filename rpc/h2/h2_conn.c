@@ -5,7 +5,22 @@
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "rpc/h2/h2_private.h"
+#include "rpc/h2/h2_frames.h"
+
+enum h2_conn_state {
+    H2_CONN_PREFACE,  /* waiting for the client's magic */
+    H2_CONN_SETTINGS, /* ... and for its SETTINGS, which must be first */
+    H2_CONN_OPEN,
+    H2_CONN_CLOSING, /* GOAWAY is said, streams may end */
+    H2_CONN_FAILED,
+    H2_CONN_STATE_MAX
+};
+
+struct h2_conn {
+    enum h2_conn_state state;
+    struct evbuffer *input;
+    struct h2_frames frames;
+};
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_SIZE (sizeof(preface) - 1)
@@ -25,42 +40,37 @@ static void set_state(struct h2_conn *conn, enum h2_conn_state state)
 
 /* --- output ---------------------------------------------------------------------------------- */
 
-static void send_settings(struct h2_conn *conn)
+static void send_settings(struct h2_output *output)
 {
     uint8_t payload[18], *to = payload;
     to = h2_codec_encode_setting(to, H2_SETTING_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX);
     to = h2_codec_encode_setting(to, H2_SETTING_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW);
     /* The list is never smaller than its block could be, so an honest peer stays below. */
     to = h2_codec_encode_setting(to, H2_SETTING_MAX_HEADER_LIST_SIZE, H2_HEADER_LIST_MAX);
-    h2_output_frame(conn, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
-    h2_output_window_update(conn, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
+    h2_output_frame(output, H2_SETTINGS, 0, 0, payload, (size_t)(to - payload));
+    h2_output_window_update(output, 0, H2_CONN_WINDOW - H2_WINDOW_DEFAULT);
 }
 
-/* --- streams --------------------------------------------------------------------------------- */
-
-static void reap(struct h2_conn *conn)
+/* Around all that may end streams. */
+static void enter(struct h2_conn *conn)
 {
-    while (!TAILQ_EMPTY(&conn->ended)) {
-        struct h2_stream *stream = TAILQ_FIRST(&conn->ended);
-        TAILQ_REMOVE(&conn->ended, stream, link);
-        h2_stream_free(stream);
-    }
+    h2_output_hold(&conn->frames.shared.output);
 }
 
-static void abandon_streams(struct h2_conn *conn, enum h2_error error)
+static void leave(struct h2_conn *conn)
 {
-    while (conn->n_streams > 0)
-        h2_stream_abandon(conn->streams[conn->n_streams - 1].stream, error);
+    if (h2_output_release(&conn->frames.shared.output))
+        h2_stream_reap(&conn->frames.shared);
 }
 
 /* --- input ----------------------------------------------------------------------------------- */
 
 static void fail(struct h2_conn *conn)
 {
-    h2_output_goaway(conn, conn->failure_error, conn->failure);
+    h2_frames_close(&conn->frames, conn->frames.failure_error, conn->frames.failure);
     set_state(conn, H2_CONN_FAILED);
     evbuffer_drain(conn->input, evbuffer_get_length(conn->input));
-    abandon_streams(conn, H2_CANCEL);
+    h2_stream_abandon_all(&conn->frames.shared, H2_CANCEL);
 }
 
 /* These answer whether there may be more to do at once. */
@@ -71,7 +81,7 @@ static bool read_preface(struct h2_conn *conn)
         n = PREFACE_SIZE;
     const uint8_t *bytes = evbuffer_pullup(conn->input, (ev_ssize_t)n);
     if (n > 0 && memcmp(bytes, preface, n) != 0) {
-        h2_frames_fail(conn, H2_PROTOCOL_ERROR,
+        h2_frames_fail(&conn->frames, H2_PROTOCOL_ERROR,
                        "the peer does not speak HTTP/2 with prior knowledge");
         fail(conn);
         return false;
@@ -83,21 +93,23 @@ static bool read_preface(struct h2_conn *conn)
     return true;
 }
 
-static enum h2_error handle_frame(struct h2_conn *conn, const uint8_t *bytes, size_t n)
+static enum h2_error handle_frame(struct h2_conn *conn, const uint8_t *bytes, size_t n,
+                                  uint64_t now_usec)
 {
     struct h2_frame frame;
     enum h2_error error = h2_codec_decode_frame(bytes, n, &frame);
     if (error != H2_NO_ERROR)
-        return h2_frames_fail(conn, error, "a frame's header can't be decoded");
+        return h2_frames_fail(&conn->frames, error, "a frame's header can't be decoded");
     if (conn->state == H2_CONN_SETTINGS) {
         if (frame.type != H2_SETTINGS || (frame.flags & H2_FLAG_ACK) != 0)
-            return h2_frames_fail(conn, H2_PROTOCOL_ERROR, "the first frame is not SETTINGS");
+            return h2_frames_fail(&conn->frames, H2_PROTOCOL_ERROR,
+                                  "the first frame is not SETTINGS");
         set_state(conn, H2_CONN_OPEN);
     }
-    return h2_frames_handle(conn, &frame);
+    return h2_frames_handle(&conn->frames, &frame, now_usec);
 }
 
-static bool read_frame(struct h2_conn *conn)
+static bool read_frame(struct h2_conn *conn, uint64_t now_usec)
 {
     size_t n = evbuffer_get_length(conn->input), size = 0;
     if (n < H2_FRAME_HEADER_SIZE)
@@ -105,11 +117,11 @@ static bool read_frame(struct h2_conn *conn)
     const uint8_t *bytes = evbuffer_pullup(conn->input, H2_FRAME_HEADER_SIZE);
     enum h2_error error = h2_codec_frame_size(bytes, &size);
     if (error != H2_NO_ERROR)
-        h2_frames_fail(conn, error, "a frame is longer than 16384 bytes");
+        h2_frames_fail(&conn->frames, error, "a frame is longer than 16384 bytes");
     else if (n < size)
         return false;
     else
-        error = handle_frame(conn, evbuffer_pullup(conn->input, (ev_ssize_t)size), size);
+        error = handle_frame(conn, evbuffer_pullup(conn->input, (ev_ssize_t)size), size, now_usec);
     if (error != H2_NO_ERROR) {
         fail(conn);
         return false;
@@ -120,7 +132,7 @@ static bool read_frame(struct h2_conn *conn)
 
 static bool may_read(const struct h2_conn *conn)
 {
-    return conn->state != H2_CONN_FAILED && h2_output_has_room(conn);
+    return conn->state != H2_CONN_FAILED && h2_output_has_room(&conn->frames.shared.output);
 }
 
 /* More than a frame is there only while the output was full. A peer that takes its answers byte by
@@ -133,26 +145,20 @@ bool h2_conn_wants_input(const struct h2_conn *conn)
 
 void h2_conn_process(struct h2_conn *conn, uint64_t now_usec)
 {
-    conn->now_usec = now_usec;
-    conn->busy++;
+    enter(conn);
     while (may_read(conn))
-        if (!(conn->state == H2_CONN_PREFACE ? read_preface(conn) : read_frame(conn)))
+        if (!(conn->state == H2_CONN_PREFACE ? read_preface(conn) : read_frame(conn, now_usec)))
             break;
     if (conn->state == H2_CONN_FAILED)
         evbuffer_drain(conn->input, evbuffer_get_length(conn->input));
-    conn->busy--;
-    if (conn->busy == 0)
-        reap(conn);
+    leave(conn);
 }
 
 void h2_conn_flush(struct h2_conn *conn)
 {
-    conn->busy++;
-    while (!TAILQ_EMPTY(&conn->waiting) && conn->send_window > 0 && h2_output_has_room(conn))
-        h2_stream_pump(TAILQ_FIRST(&conn->waiting));
-    conn->busy--;
-    if (conn->busy == 0)
-        reap(conn);
+    enter(conn);
+    h2_stream_pump(&conn->frames.shared);
+    leave(conn);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -160,23 +166,12 @@ void h2_conn_flush(struct h2_conn *conn)
 struct h2_conn *h2_conn_new(const struct h2_conn_events *events, void *data, uint64_t now_usec)
 {
     struct h2_conn *conn = ALLOC_NEW(struct h2_conn);
-    conn->events = events;
-    conn->data = data;
-    conn->now_usec = now_usec;
     conn->input = evbuffer_new();
-    conn->output = evbuffer_new();
-    assert(conn->input && conn->output);
-    conn->table = h2_table_new();
-    conn->send_window = H2_WINDOW_DEFAULT;
-    conn->peer_initial_window = H2_WINDOW_DEFAULT;
-    conn->receive_window = H2_CONN_WINDOW;
-    TAILQ_INIT(&conn->waiting);
-    TAILQ_INIT(&conn->ended);
-    h2_bucket_init(&conn->idle_frames, H2_IDLE_FRAMES_BURST, H2_IDLE_FRAMES_PER_SECOND, now_usec);
-    h2_bucket_init(&conn->resets, H2_RESETS_BURST, H2_RESETS_PER_SECOND, now_usec);
-    conn->busy++; /* the user has not got us yet, on_output would surprise it */
-    send_settings(conn);
-    conn->busy--;
+    assert(conn->input);
+    h2_frames_init(&conn->frames, events, data, now_usec);
+    enter(conn); /* the user has not got us yet, on_output would surprise it */
+    send_settings(&conn->frames.shared.output);
+    leave(conn);
     return conn;
 }
 
@@ -184,15 +179,9 @@ struct h2_conn *h2_conn_free(struct h2_conn *conn)
 {
     if (!conn)
         return NULL;
-    assert(conn->busy == 0);
-    conn->busy++;
-    abandon_streams(conn, H2_CANCEL);
-    reap(conn);
+    assert(conn->frames.shared.output.n_holds == 0);
+    h2_frames_done(&conn->frames);
     evbuffer_free(conn->input);
-    evbuffer_free(conn->output);
-    h2_table_free(conn->table);
-    free(conn->block.bytes);
-    free(conn->streams);
     free(conn);
     return NULL;
 }
@@ -204,14 +193,14 @@ struct evbuffer *h2_conn_input(struct h2_conn *conn)
 
 struct evbuffer *h2_conn_output(struct h2_conn *conn)
 {
-    return conn->output;
+    return conn->frames.shared.output.bytes;
 }
 
 void h2_conn_shutdown(struct h2_conn *conn)
 {
     if (conn->state == H2_CONN_CLOSING || conn->state == H2_CONN_FAILED)
         return;
-    h2_output_goaway(conn, H2_NO_ERROR, "the server is shutting down");
+    h2_frames_close(&conn->frames, H2_NO_ERROR, "the server is shutting down");
     set_state(conn, conn->state == H2_CONN_OPEN ? H2_CONN_CLOSING : H2_CONN_FAILED);
 }
 
@@ -219,12 +208,10 @@ void h2_conn_fail(struct h2_conn *conn, enum h2_error error, const char *text)
 {
     if (conn->state == H2_CONN_FAILED)
         return;
-    h2_frames_fail(conn, error, text);
-    conn->busy++; /* its owner is to flush and close it anyway */
+    h2_frames_fail(&conn->frames, error, text);
+    enter(conn); /* its owner is to flush and close it anyway */
     fail(conn);
-    conn->busy--;
-    if (conn->busy == 0)
-        reap(conn);
+    leave(conn);
 }
 
 bool h2_conn_is_open(const struct h2_conn *conn)
@@ -235,22 +222,22 @@ bool h2_conn_is_open(const struct h2_conn *conn)
 bool h2_conn_is_done(const struct h2_conn *conn)
 {
     return conn->state == H2_CONN_FAILED ||
-           (conn->state == H2_CONN_CLOSING && conn->n_streams == 0);
+           (conn->state == H2_CONN_CLOSING && conn->frames.shared.streams.n == 0);
 }
 
 const char *h2_conn_failure(const struct h2_conn *conn, enum h2_error *ret_error)
 {
-    if (conn->failure)
-        *ret_error = conn->failure_error;
-    return conn->failure;
+    if (conn->frames.failure)
+        *ret_error = conn->frames.failure_error;
+    return conn->frames.failure;
 }
 
 size_t h2_conn_n_streams(const struct h2_conn *conn)
 {
-    return conn->n_streams;
+    return conn->frames.shared.streams.n;
 }
 
 size_t h2_conn_queued_bytes(const struct h2_conn *conn)
 {
-    return conn->queued_bytes;
+    return conn->frames.shared.queued_bytes;
 }

@@ -1,17 +1,19 @@
-/* The streams of a connection that have not ended, by id. */
+#include "rpc/h2/h2_streams.h"
+
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "reactor/alloc.h"
-#include "rpc/h2/h2_private.h"
+#include "rpc/h2/h2_limits.h"
 
 /* Where `id` is, or would be. */
-static size_t position(const struct h2_conn *conn, uint32_t id)
+static size_t position(const struct h2_streams *streams, uint32_t id)
 {
-    size_t low = 0, high = conn->n_streams;
+    size_t low = 0, high = streams->n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (conn->streams[middle].id < id)
+        if (streams->entries[middle].id < id)
             low = middle + 1;
         else
             high = middle;
@@ -19,30 +21,36 @@ static size_t position(const struct h2_conn *conn, uint32_t id)
     return low;
 }
 
-struct h2_stream *h2_streams_find(const struct h2_conn *conn, uint32_t id)
+struct h2_stream *h2_streams_find(const struct h2_streams *streams, uint32_t id)
 {
-    size_t i = position(conn, id);
-    return i < conn->n_streams && conn->streams[i].id == id ? conn->streams[i].stream : NULL;
+    size_t i = position(streams, id);
+    return i < streams->n && streams->entries[i].id == id ? streams->entries[i].stream : NULL;
 }
 
-void h2_streams_add(struct h2_conn *conn, struct h2_stream *stream)
+void h2_streams_add(struct h2_streams *streams, uint32_t id, struct h2_stream *stream)
 {
-    assert(conn->n_streams < H2_STREAMS_MAX);
-    assert(conn->n_streams == 0 || conn->streams[conn->n_streams - 1].id < stream->id);
-    if (conn->n_streams == conn->n_allocated) {
-        conn->n_allocated = conn->n_allocated > 0 ? conn->n_allocated * 2 : 8;
-        conn->streams = alloc_grow(conn->streams, conn->n_allocated, sizeof(*conn->streams));
+    assert(streams->n < H2_STREAMS_MAX);
+    assert(streams->n == 0 || streams->entries[streams->n - 1].id < id);
+    if (streams->n == streams->n_allocated) {
+        streams->n_allocated = streams->n_allocated > 0 ? streams->n_allocated * 2 : 8;
+        streams->entries = alloc_grow(streams->entries, streams->n_allocated,
+                                      sizeof(*streams->entries));
     }
-    conn->streams[conn->n_streams++] = (struct h2_entry){ stream->id, stream };
+    streams->entries[streams->n++] = (struct h2_entry){ id, stream };
 }
 
-void h2_streams_remove(struct h2_conn *conn, struct h2_stream *stream)
+void h2_streams_remove(struct h2_streams *streams, uint32_t id)
 {
     /* Short calls sit at the end, behind those that wait for hours: little is moved. */
-    size_t i = position(conn, stream->id);
-    assert(i < conn->n_streams && conn->streams[i].stream == stream);
-    memmove(&conn->streams[i], &conn->streams[i + 1],
-            (conn->n_streams - i - 1) * sizeof(*conn->streams));
-    conn->n_streams--;
-    TAILQ_INSERT_TAIL(&conn->ended, stream, link);
+    size_t i = position(streams, id);
+    assert(i < streams->n && streams->entries[i].id == id);
+    memmove(&streams->entries[i], &streams->entries[i + 1],
+            (streams->n - i - 1) * sizeof(*streams->entries));
+    streams->n--;
+}
+
+void h2_streams_done(struct h2_streams *streams)
+{
+    free(streams->entries);
+    *streams = (struct h2_streams){};
 }

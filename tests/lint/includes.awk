@@ -4,7 +4,8 @@
 BEGIN {
     # Values in, values out: no socket, clock, bus, loop, file or log. evbuffer is a queue of bytes.
     n_pure = split("rpc/h2/h2_codec rpc/h2/h2_conn rpc/h2/h2_stream rpc/h2/h2_frames rpc/h2/h2_bucket " \
-                   "rpc/h2/h2_output rpc/h2/h2_streams rpc/grpc/grpc_wire rpc/grpc/grpc_status " \
+                   "rpc/h2/h2_events rpc/h2/h2_limits rpc/h2/h2_output rpc/h2/h2_streams " \
+                   "rpc/h2/h2_stream_private rpc/grpc/grpc_wire rpc/grpc/grpc_status " \
                    "rpc/grpc/grpc_block rpc/grpc/grpc_metadata tasks/spec/packed " \
                    "tasks/spec/task_options_check tasks/nspawn/nspawn_argv", pure, " ")
     impure = "^(systemd/.*|sys/(socket|un|stat|time|timerfd|epoll|inotify|mount|wait|file|ioctl)\\.h|" \
