@@ -61,8 +61,8 @@ static int receive_go(int fd)
     return fds[INSIDE_LINK_FD_STATUS];
 }
 
-/* The task's command. */
-_Noreturn static void await_code(const struct strv *argv, bool is_stubborn)
+/* The task's command. Its parent is PID 1. */
+_Noreturn static void await_code(const struct strv *argv, bool is_stubborn, pid_t parent)
 {
     CLEANUP_FREE char *path = alloc_printf("%s/go/fifo", fake_nspawn_value(argv, "--directory="));
     FILE *file = fopen(path, "re");
@@ -70,11 +70,13 @@ _Noreturn static void await_code(const struct strv *argv, bool is_stubborn)
     int code = 1;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it was killed before */
+        (_exit)(code);
     (void)(is_stubborn ? sigfillset(&signals) : sigemptyset(&signals));
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
     if (file != NULL)
         (void)!fscanf(file, "%d", &code);
-    _exit(code);
+    (_exit)(code);
 }
 
 static int await_end(pid_t child, const sigset_t *signals)
@@ -98,16 +100,16 @@ _Noreturn static void run_init(const struct strv *argv, bool is_stubborn, const 
     int status_fd = fd >= 0 ? receive_go(fd) : -EBADF;
 
     if (status_fd < 0)
-        _exit(INSIDE_LINK_LOST);
-    pid_t child = fork();
+        (_exit)(INSIDE_LINK_LOST);
+    pid_t parent = getpid(), child = fork();
     if (child == 0)
-        await_code(argv, is_stubborn);
+        await_code(argv, is_stubborn, parent);
     (void)!write(fd, &report, sizeof(report));
     (void)close(fd);
     struct inside_link_status status = { INSIDE_LINK_STATUS_MAGIC, await_end(child, signals) };
     (void)!pwrite(status_fd, &status, sizeof(status), 0);
-    _exit(WIFEXITED(status.wait_status) ? WEXITSTATUS(status.wait_status)
-                                        : 128 + WTERMSIG(status.wait_status));
+    (_exit)(WIFEXITED(status.wait_status) ? WEXITSTATUS(status.wait_status)
+                                          : 128 + WTERMSIG(status.wait_status));
 }
 
 _Noreturn void fake_nspawn_play_init(const struct strv *argv, bool is_stubborn)
@@ -123,5 +125,5 @@ _Noreturn void fake_nspawn_play_init(const struct strv *argv, bool is_stubborn)
     /* A booted system halts in order. */
     while (sigwaitinfo(&signals, &info) != SIGRTMIN + 3)
         continue;
-    _exit(0);
+    (_exit)(0);
 }

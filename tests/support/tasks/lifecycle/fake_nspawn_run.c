@@ -38,7 +38,7 @@ static void must(bool condition, const char *what)
     if (condition)
         return;
     (void)dprintf(STDERR_FILENO, "the fake nspawn: %s: %s\n", what, strerror(errno));
-    _exit(EXIT_OF_FAILURE);
+    (_exit)(EXIT_OF_FAILURE);
 }
 
 static void keep_fds(const struct fake_service *service, int *leader_fd)
@@ -186,7 +186,7 @@ _Noreturn static void run_inside(const struct fake_service *service,
     reset_signals();
     (void)execve(argv[0], argv, environment);
     must(false, argv[0]);
-    _exit(EXIT_OF_FAILURE);
+    (_exit)(EXIT_OF_FAILURE);
 }
 
 /* --- nspawn ---------------------------------------------------------------------------------- */
@@ -220,7 +220,7 @@ static int run_ip(const char *const *arguments)
 
     if (pid == 0) {
         (void)execvp("ip", (char *const *)(uintptr_t)arguments);
-        _exit(127);
+        (_exit)(127);
     }
     must(pid > 0 && waitpid(pid, &status, 0) == pid, "ip");
     return WEXITSTATUS(status);
@@ -352,7 +352,7 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
     if (how->says != NULL)
         (void)dprintf(STDERR_FILENO, "%s\n", how->says);
     if (how->fails != 0)
-        _exit(how->fails);
+        (_exit)(how->fails);
     if (service->network_namespace != NULL) {
         int fd = open(service->network_namespace, O_RDONLY | O_CLOEXEC);
         must(fd >= 0 && setns(fd, CLONE_NEWNET) == 0, service->network_namespace);
@@ -364,5 +364,5 @@ _Noreturn void fake_nspawn_run(const struct fake_service *service,
         send_notify(service, leader);
     int code = await_end(leader, stop_signal, &signals);
     remove_links(&links);
-    _exit(code);
+    (_exit)(code);
 }

@@ -88,10 +88,7 @@ void fake_systemd_release_job(struct fake_systemd *systemd, uint32_t id)
 static void end_job(struct fake_systemd *systemd, const struct job *job)
 {
     CLEANUP_FREE char *path = alloc_printf("/org/freedesktop/systemd1/job/%u", (unsigned)job->id);
-    const struct unit *unit = fake_systemd_find(systemd, job->unit);
 
-    if (unit != NULL && unit->pid > 0)
-        fake_systemd_tell_started(unit);
     fake_bus_signal(systemd->fake, ":1.1", "/org/freedesktop/systemd1", SYSTEMD ".Manager",
                     "JobRemoved", "uoss", job->id, path, job->unit, systemd->result);
 }

@@ -58,5 +58,3 @@ void fake_systemd_release_job(struct fake_systemd *systemd, uint32_t id);
 /* fake_systemd_process.c */
 void fake_systemd_run_unit(struct unit *unit);
 void fake_systemd_kill_process(struct unit *unit);
-/* Tells of it what systemd tells after the reply to its start. */
-void fake_systemd_tell_started(const struct unit *unit);

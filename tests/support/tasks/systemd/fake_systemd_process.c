@@ -47,11 +47,6 @@ static void tell_changed(const struct unit *unit)
     free(path);
 }
 
-void fake_systemd_tell_started(const struct unit *unit)
-{
-    tell_changed(unit);
-}
-
 static int append_unit(const struct unit *unit, sd_bus_message *reply)
 {
     int r = sd_bus_message_append(reply, "{sv}{sv}", "LoadState", "s",
@@ -166,6 +161,8 @@ void fake_systemd_run_unit(struct unit *unit)
     int r = sd_event_add_io(unit->systemd->event, &unit->exited, unit->pidfd, EPOLLIN, on_exited,
                             unit);
     assert(r >= 0);
+    /* By its pid others know whose child PID 1 of a container is. */
+    tell_changed(unit);
 }
 
 void fake_systemd_kill_process(struct unit *unit)

@@ -96,6 +96,43 @@ static unsigned recover(unsigned n)
     return end(f, n_before);
 }
 
+/* Where the slice's stop failed it is left, empty, and goes with the next start of the task. */
+static unsigned end_removal(struct driver_fixture *f, unsigned n_before)
+{
+    unsigned n_calls = fake_bus_n_calls(f->fake, NULL) - n_before;
+
+    fake_bus_fail_nth(f->fake, 0);
+    assert_int_equal(fake_systemd_n_units(f->systemd), 0);
+    driver_fixture_expect(f, driver_fixture_start(f, NULL));
+    (void)end(f, n_before);
+    return n_calls;
+}
+
+static unsigned remove_ended(unsigned n)
+{
+    struct driver_fixture *f = begin();
+
+    driver_fixture_expect(f, driver_fixture_start(f, NULL));
+    driver_fixture_let_go(f, "3");
+    driver_fixture_await(f, driver_fixture_wait(f));
+    unsigned n_before = fail_nth(f, n);
+    driver_fixture_expect(f, driver_fixture_destroy(f, false));
+    return end_removal(f, n_before);
+}
+
+static unsigned remove_lost(unsigned n)
+{
+    struct driver_fixture *f = begin();
+
+    driver_fixture_expect(f, driver_fixture_start(f, NULL));
+    driver_fixture_end_driver(f);
+    driver_fixture_new_driver(f);
+    event_run_pending(f->event);
+    unsigned n_before = fail_nth(f, n);
+    driver_fixture_expect(f, driver_fixture_destroy(f, false));
+    return end_removal(f, n_before);
+}
+
 static unsigned end_and_wait(unsigned n)
 {
     struct driver_fixture *f = begin();
@@ -142,6 +179,18 @@ static void test_every_call_of_an_end_fails(void **state)
     expect_failures(end_and_wait);
 }
 
+static void test_every_call_of_a_removal_fails(void **state)
+{
+    (void)state;
+    expect_failures(remove_ended);
+}
+
+static void test_every_call_of_a_removal_of_what_nobody_knows_fails(void **state)
+{
+    (void)state;
+    expect_failures(remove_lost);
+}
+
 #define EVERY_FAILURE_TEST(test) cmocka_unit_test_setup_teardown(test, fd_leak_setup, teardown)
 
 int main(void)
@@ -152,6 +201,8 @@ int main(void)
         EVERY_FAILURE_TEST(test_every_call_of_a_stop_fails),
         EVERY_FAILURE_TEST(test_every_call_of_a_recovery_fails),
         EVERY_FAILURE_TEST(test_every_call_of_an_end_fails),
+        EVERY_FAILURE_TEST(test_every_call_of_a_removal_fails),
+        EVERY_FAILURE_TEST(test_every_call_of_a_removal_of_what_nobody_knows_fails),
     };
 
     return cmocka_run_group_tests(tests, driver_fixture_enter, NULL);
