@@ -10,6 +10,13 @@
 #include "tests/support/fd_leak.h"
 #include "tests/support/tasks/lifecycle/every_step.h"
 
+/* What is freed is kept for a few runs, not for hundreds: each fork copies the tables of it. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=2";
+}
+
 static struct asked *begin_start(struct driver_fixture *f)
 {
     return driver_fixture_start(f, NULL);
