@@ -20,15 +20,26 @@ int task_kill_leader(const struct task *task, int signal)
     return leader_kill_child(task->unit.main_pid, task->leader, signal);
 }
 
+/* One that has been said to be the leader, and is not held yet, may be anybody's process. */
+static int check_leader(const struct task *task)
+{
+    if (task->leader_fd >= 0)
+        return 0;
+    if (task->leader == 0)
+        return -ESRCH;
+    CLEANUP_CLOSE int fd = leader_open(task->leader, task->unit.main_pid, task->names.unit);
+    return fd < 0 ? fd : 0;
+}
+
 int task_kill_payload(const struct task *task, int signal)
 {
     pid_t child;
 
     if (!task->is_under_init)
         return task_kill_leader(task, signal);
-    if (task->leader == 0)
-        return -ESRCH;
-    int r = leader_find_child(task->leader, &child);
+    int r = check_leader(task);
+    if (r >= 0)
+        r = leader_find_child(task->leader, &child);
     return r < 0 ? r : leader_kill_child(task->leader, child, signal);
 }
 

@@ -98,10 +98,9 @@ static void test_process_of_somebody_else_is_no_leader(void **state)
 /* The last part of this process's cgroup, which its children share; "": it is in the root. */
 static char *own_unit(void)
 {
-    char *text = NULL;
+    CLEANUP_FREE char *text = NULL;
 
     assert_int_equal(file_read(AT_FDCWD, "/proc/self/cgroup", 0, 4096, &text, NULL), 0);
-    CLEANUP_FREE char *owned = text;
     const char *name = strrchr(text, '/');
     assert_non_null(name);
     return alloc_strndup(name + 1, strcspn(name + 1, "\n"));
