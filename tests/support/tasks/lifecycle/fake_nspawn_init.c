@@ -74,8 +74,10 @@ _Noreturn static void await_code(const struct strv *argv, bool is_stubborn, pid_
         (_exit)(code);
     (void)(is_stubborn ? sigfillset(&signals) : sigemptyset(&signals));
     (void)sigprocmask(SIG_SETMASK, &signals, NULL);
-    if (file != NULL)
+    if (file != NULL) {
         (void)!fscanf(file, "%d", &code);
+        (void)fclose(file);
+    }
     (_exit)(code);
 }
 
