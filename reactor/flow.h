@@ -4,7 +4,7 @@
  *
  * Each step runs from the loop, never from inside flow_start or flow_continue, so a step may free
  * anything but the flow. What a step began and a later failure must undo is undone by the flow
- * "remove" (tasks/lifecycle/remove.c), whose steps take a task that got half way. */
+ * "clear" (tasks/lifecycle/clear.c), whose steps take a task that got half way. */
 #pragma once
 
 #include <stdbool.h>
